@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace switchyard {
+
+// XXH3, 64 bits: the checksum of every stored byte and of logits.
+uint64_t hash_bytes(std::span<const std::byte> bytes);
+
+// The same hash over bytes that come in pieces.
+class Hasher {
+ public:
+  Hasher();
+  ~Hasher();
+  Hasher(Hasher&&) noexcept;
+  Hasher& operator=(Hasher&&) noexcept;
+  void update(std::span<const std::byte> bytes);
+  uint64_t digest() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// 16 lower-case hexadecimal digits.
+std::string hash_hex(uint64_t hash);
+
+}  // namespace switchyard

@@ -1,0 +1,23 @@
+#include "runtime/base/json.h"
+
+#include <nlohmann/json.hpp>
+
+namespace switchyard {
+
+Result<Json> parse_json(std::string_view text, const std::string& where) {
+  constexpr int kDepthMax = 64;
+  bool too_deep = false;
+  const auto guard = [&too_deep](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kDepthMax;
+    return !too_deep;
+  };
+  try {
+    Json value = Json::parse(text, guard);
+    if (too_deep) return fail(Code::kBadData, "JSON nested deeper than 64", where);
+    return value;
+  } catch (const Json::exception& error) {
+    return fail(Code::kBadData, std::string("not valid JSON: ") + error.what(), where);
+  }
+}
+
+}  // namespace switchyard

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace switchyard {
+
+// A fixed set of threads that run one function together. The caller is thread 0. Idle threads spin
+// briefly, then sleep. One thread at a time may call run().
+class WorkerPool {
+ public:
+  // `threads` ≥ 1, the caller included; the others are pinned to the processors of this process's
+  // affinity mask when there are at least as many, the caller is left where it is.
+  explicit WorkerPool(uint32_t threads);
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  uint32_t threads() const;
+
+  // Calls work(thread) once on every thread and returns when all have returned. Blocks.
+  void run(const std::function<void(uint32_t thread)>& work);
+
+  // Calls work(begin, end) on consecutive ranges of [0, count), one range a thread.
+  void split(uint32_t count, const std::function<void(uint32_t begin, uint32_t end)>& work);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace switchyard
