@@ -1,0 +1,57 @@
+#pragma once
+
+// Where each expert's bytes lie and how they become kernel-ready: the catalog. Immutable; any
+// thread may use it.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "experts/expert_layout.h"
+#include "runtime/base/ids.h"
+#include "runtime/base/result.h"
+
+namespace switchyard {
+
+class InputFile;
+
+// A byte range of a file that belongs to one expert, of any alignment.
+struct ExpertPiece {
+  const InputFile* file = nullptr;
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
+
+// Where a piece came to lie after an aligned read.
+struct StagedPiece {
+  const std::byte* data = nullptr;
+  uint64_t bytes = 0;
+};
+
+class ExpertSource {
+ public:
+  virtual ~ExpertSource() = default;
+
+  virtual const ExpertLayout& layout() const = 0;
+  // The experts there are, by layer, then in expert order: the order in which slots are filled.
+  virtual const std::vector<ExpertKey>& keys() const = 0;
+
+  // True when the one piece of every expert starts on a page boundary and is kernel-ready: it is
+  // read straight into its slot.
+  virtual bool direct() const = 0;
+  // One to three pieces.
+  virtual std::vector<ExpertPiece> pieces(ExpertKey key) const = 0;
+  // The most that a read of any expert's pieces takes in whole pages.
+  virtual uint64_t staging_bytes() const = 0;
+
+  // Makes `slot` (layout().slot_bytes()) kernel-ready from what was read. Direct sources only
+  // verify it in place
+  // (`staged` is the slot itself). kBadData naming layer and expert: wrong checksum, NaN or
+  // infinity, file replaced while open.
+  virtual Status finish(ExpertKey key, std::span<const StagedPiece> staged,
+                        std::span<std::byte> slot) const = 0;
+};
+
+}  // namespace switchyard

@@ -1,0 +1,81 @@
+#pragma once
+
+// The model at work: weights, KV cache and the layer loop of one process.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "runtime/base/result.h"
+#include "runtime/engine/model_source.h"
+#include "scheduler/memory_plan.h"
+#include "scheduler/step_plan.h"
+
+namespace switchyard {
+
+struct EngineOptions {
+  uint64_t memory_bytes = 0;               // the budget of the whole process
+  uint64_t expert_bytes_max = UINT64_MAX;  // of it, for expert slots at most
+  uint64_t other_bytes = 0;                // what the caller holds beside the engine (tokenizer)
+  uint32_t threads = 1;
+  std::string isa;  // "": the best
+  std::string policy = "lru";
+  uint32_t context = 0;    // positions of a sequence at most
+  uint32_t sequences = 1;  // open at once at most
+  uint32_t chunk = 0;      // tokens computed together at most; 0: as memory allows
+};
+
+// What the engine did so far. Expert bytes and reads count since the last reset_counters().
+struct EngineCounters {
+  uint64_t expert_hits = 0;
+  uint64_t expert_misses = 0;
+  uint64_t expert_bytes_read = 0;
+  uint64_t weight_bytes_used =
+      0;  // dense and expert bytes that products read, once per step and matrix
+  double read_wait_seconds = 0;  // computing stood still for a read
+};
+
+struct LoadProgress {
+  std::function<void(uint64_t bytes_done, uint64_t bytes_all)> report;  // may be empty
+};
+
+class Engine {
+ public:
+  // Plans the memory, loads the dense weights and fills the slots. kNoMemory before anything is
+  // loaded when the budget is too small. `source` must outlive the engine.
+  static Result<std::unique_ptr<Engine>> create(const ModelSource& source,
+                                                const EngineOptions& options,
+                                                const LoadProgress& progress);
+  ~Engine();
+
+  const ModelSpec& spec() const;
+  const MemoryPlan& memory_plan() const;
+  const char* isa() const;
+  const std::string& read_path() const;  // "io_uring" or what is used instead
+  const std::string& warning() const;    // one line to show the user; may be empty
+  uint64_t load_bytes() const;           // dense weights and experts read while loading
+
+  // An empty sequence. kNoMemory when `sequences` are open already.
+  Result<SequenceId> open_sequence();
+  void close_sequence(SequenceId sequence);
+  uint32_t positions(SequenceId sequence) const;  // tokens it holds
+
+  // Computes one step: at most memory_plan().chunk tokens. `sink` gets each wanted row of logits
+  // [vocab], in the order of the plan; the row lives until the call returns. kUsage when a sequence
+  // would grow past the context or a token id is outside the vocabulary; other errors name layer
+  // and expert. After an error the sequences of the plan hold what they held before.
+  using LogitsSink = std::function<void(SequenceId, uint32_t position, std::span<const float>)>;
+  Status step(const StepPlan& plan, const LogitsSink& sink);
+
+  const EngineCounters& counters() const;
+  void reset_counters();
+
+ private:
+  class Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace switchyard
