@@ -45,6 +45,7 @@ class InputFile {
 
  private:
   InputFile() = default;
+  Status open_direct();
 
   std::string path_;
   FileIdentity identity_;

@@ -37,6 +37,7 @@ struct PackHeader {
   uint64_t file_bytes = 0;
 };
 
+inline constexpr std::string_view kPackMagic("SWYDPACK", 8);
 inline constexpr uint32_t kPackVersion = 1;
 inline constexpr uint64_t kPackIndexBytesMax = uint64_t{1} << 28;
 

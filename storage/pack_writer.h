@@ -13,7 +13,8 @@ namespace switchyard {
 
 // Writes PATH.partial and, beside it, a journal of the sections finished; the pack appears under
 // PATH at finish(). An interrupted writer leaves both, and the next with the same fingerprint goes
-// on from there. One thread; calls block. Errors: kIo (drive full, folder missing) or kPermission.
+// on from there. One thread; calls block. Errors: kIo (drive full, folder missing) or kPermission;
+// after one, destroy the writer.
 class PackWriter {
  public:
   // `fingerprint` (one line) tells the source and how it is packed: a partial file of another is

@@ -47,14 +47,15 @@ class SimulatedQueue final : public ReadQueue {
   };
   std::chrono::nanoseconds latency();
   bool happens(double probability) { return prng_.uniform() < probability; }
-  Pending transfer(ReadOp& op);
+  // One transfer of the rest of `op`: bytes, or −errno.
+  int64_t read_once(const ReadOp& op, uint32_t bytes_done);
 
   uint32_t depth_;
   FaultPlan plan_;
   ManualClock& clock_;
   Prng prng_;
   std::vector<ReadOp*> offered_;
-  std::vector<Pending> pending_;  // sorted by done_at, the earliest last
+  std::vector<Pending> pending_;  // sorted by done_at
   std::vector<ReadOp*> completed_;
 };
 
