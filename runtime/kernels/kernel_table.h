@@ -1,10 +1,15 @@
 #pragma once
 
 // Every operation whose result reaches a logit, once per instruction set. All rows of the table
-// give the same bits; the scalar row is the definition. Functions are pure, never block and may be
-// called from any thread on disjoint outputs. Pointers need no alignment beyond their type's. Sizes
-// need be no multiple of anything, but rows of activations are padded: `y` rows of a product are
-// written in whole blocks of 16 elements.
+// give the same bits (of a NaN: that it is one); the scalar row is the definition. Functions are
+// pure, never block and may be called from any thread on disjoint outputs. Pointers need no
+// alignment beyond their type's. Sizes need be no multiple of anything, but rows of activations are
+// padded: `y` rows of a product are written in whole blocks of 16 elements.
+//
+// e^x is ours: within 1.1 units in the last place, 0 at −inf and inf above 88.73, NaN stays.
+// sigmoid(x) = 1 / (1 + e^−x), silu(x) = x / (1 + e^−x). A reduction over n elements takes element
+// i into partial i mod 16 from +0, the last 16 filled up with zeros, and joins the partials
+// pairwise: i, i + 8; then i, i + 4; i, i + 2; i, i + 1.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,8 +23,8 @@ namespace switchyard {
 
 inline constexpr uint32_t kPagePositions = 16;  // positions of one KV page; part of the definition
 
-// One layer's keys and values of one sequence for one KV head. Position p lies in page page_ids[p /
-// 16].
+// One layer's keys and values of one sequence for one KV head. Position p lies in page
+// page_ids[p / 16]. Positions not attended may hold anything and are not read.
 struct KvView {
   const float* pool = nullptr;         // page 0 of the layer's pool
   size_t page_stride = 0;              // floats between pages
@@ -47,14 +52,14 @@ struct Kernels {
   void (*matmul)(const MatrixView& w, const float* packed, uint32_t tokens, uint32_t segment,
                  float* y, size_t y_stride, uint32_t block_begin, uint32_t block_end);
 
-  // y[t][r] = silu(gate x)[t][r] · (up x)[t][r]; both matrices of one shape, single chains.
+  // y[t][r] = silu(gate x)[t][r] · (up x)[t][r]; both matrices of one shape and storage type,
+  // single chains.
   void (*gated_matmul)(const MatrixView& gate, const MatrixView& up, const float* packed,
                        uint32_t tokens, float* y, size_t y_stride, uint32_t block_begin,
                        uint32_t block_end);
 
   // y[i] = (x[i] · 1/√(mean of squares + eps)) · weight[i]. The sum of squares is taken per
-  // `segment` elements (16 partial sums, element i of the segment into partial i mod 16 by fused
-  // multiply-add, joined pairwise i, i+8; i, i+4; i, i+2; i, i+1), the segments joined by the
+  // `segment` elements by fused multiply-adds into 16 partials, the segments joined by the
   // canonical tree. x may be y.
   void (*rms_norm)(const float* x, const float* weight, uint32_t n, uint32_t segment, float eps,
                    float* y);
@@ -64,9 +69,11 @@ struct Kernels {
   void (*rope)(float* x, const float* cos, const float* sin, uint32_t half);
 
   // Attention of `heads` query heads (q rows of q_stride floats) over positions [begin, end) of one
-  // KV head, end − 1 being the query's own. Per page: scores by 16-partial dot products times
-  // scale, one running maximum and sum, values added in position order. out rows of out_stride
-  // floats. Needs begin < end.
+  // KV head, end − 1 being the query's own. Per page, its positions ascending from `begin`: scores
+  // are dot products by 16 partials, times scale; m' = max(m, scores), alpha = e^(m − m'), weights
+  // e^(score − m'); sum = sum · alpha + the 16 weights joined; out = out · alpha, then one fused
+  // multiply-add a position. At the end out / sum. out rows of out_stride floats. Needs begin <
+  // end.
   void (*attend)(const float* q, size_t q_stride, uint32_t heads, const KvView& kv,
                  uint32_t head_dim, float scale, uint32_t begin, uint32_t end, float* out,
                  size_t out_stride);

@@ -1,0 +1,126 @@
+#pragma once
+
+// Attention of the query heads that share one KV head, page by page. A page's 16 positions are the
+// 16 lanes of a vector of scores.
+
+#include <cstdint>
+
+#include "runtime/kernels/kernel_table.h"
+#include "runtime/kernels/vector_math_body.h"
+
+namespace switchyard::kernel_body {
+
+inline constexpr uint32_t kHeadsTogether = 16;  // share one pass over the pages
+
+// The attended positions of one page: [first, last) of its 16.
+struct PageView {
+  const float* keys;
+  const float* values;
+  size_t position_stride;
+  uint32_t first;
+  uint32_t last;
+};
+
+static inline PageView page_view(const KvView& kv, uint32_t page, uint32_t begin, uint32_t end) {
+  const float* start = kv.pool + kv.page_ids[page] * kv.page_stride;
+  const uint32_t base = page * kPagePositions;
+  return {start + kv.key_offset, start + kv.value_offset, kv.position_stride,
+          begin > base ? begin - base : 0,
+          end - base < kPagePositions ? end - base : kPagePositions};
+}
+
+// Lane j: query · key j by 16 partial sums; lanes outside the page's range are zero, and what lies
+// in memory there is not read.
+template <class V>
+static inline V page_scores(const float* query, uint32_t head_dim, const PageView& page) {
+  V partial[kPagePositions];
+  for (V& p : partial) p = V::zero();
+  for (uint32_t j = page.first; j < page.last; ++j) {
+    const float* key = page.keys + j * page.position_stride;
+    V sum = V::zero();
+    uint32_t d = 0;
+    for (; head_dim - d >= 16; d += 16) sum = V::fma(V::load(query + d), V::load(key + d), sum);
+    if (d < head_dim) {
+      const uint32_t count = head_dim - d;
+      sum = V::fma(V::load_first(query + d, count), V::load_first(key + d, count), sum);
+    }
+    partial[j] = sum;
+  }
+  return join_each(partial);
+}
+
+// out = out · alpha + Σ_j weights[j] · value j, positions ascending.
+template <class V>
+static inline void add_values(const float (&weights)[kPagePositions], float alpha,
+                              const PageView& page, uint32_t head_dim, float* out) {
+  const V alphas = V::set1(alpha);
+  for (uint32_t d = 0; d < head_dim; d += 16) {
+    const uint32_t count = head_dim - d;
+    V sum = V::mul(V::load_first(out + d, count), alphas);
+    for (uint32_t j = page.first; j < page.last; ++j) {
+      const V value = V::load_first(page.values + j * page.position_stride + d, count);
+      sum = V::fma(V::set1(weights[j]), value, sum);
+    }
+    V::store_first(out + d, sum, count);
+  }
+}
+
+// What one head carries from page to page beside its row of out.
+struct Running {
+  float top;
+  float sum;
+};
+
+template <class V>
+static inline void attend_page(const float* query, uint32_t head_dim, float scale,
+                               const PageView& page, Running& running, float* out) {
+  const uint32_t mask = first_lanes(page.last) & ~first_lanes(page.first);
+  const V scores = V::mul(page_scores<V>(query, head_dim, page), V::set1(scale));
+  const float page_top = largest(V::choose(mask, scores, V::set1(-__builtin_inff())));
+  const float top = running.top > page_top ? running.top : page_top;
+  const float alpha = first_lane(exp(V::set1(running.top - top)));
+  const V e = V::choose(mask, exp(V::sub(scores, V::set1(top))), V::zero());
+  float weights[kPagePositions];
+  V::store(weights, e);
+  running.top = top;
+  running.sum = running.sum * alpha + join(e);
+  add_values<V>(weights, alpha, page, head_dim, out);
+}
+
+template <class V>
+static void attend_group(const float* q, size_t q_stride, uint32_t heads, const KvView& kv,
+                         uint32_t head_dim, float scale, uint32_t begin, uint32_t end, float* out,
+                         size_t out_stride) {
+  Running running[kHeadsTogether];
+  for (uint32_t h = 0; h < heads; ++h) {
+    running[h] = {-__builtin_inff(), 0};
+    for (uint32_t d = 0; d < head_dim; ++d) out[h * out_stride + d] = 0;
+  }
+  for (uint32_t page = begin / kPagePositions; page * kPagePositions < end; ++page) {
+    const PageView view = page_view(kv, page, begin, end);
+    for (uint32_t h = 0; h < heads; ++h) {
+      attend_page<V>(q + h * q_stride, head_dim, scale, view, running[h], out + h * out_stride);
+    }
+  }
+  for (uint32_t h = 0; h < heads; ++h) {
+    float* row = out + h * out_stride;
+    const V sum = V::set1(running[h].sum);
+    for (uint32_t d = 0; d < head_dim; d += 16) {
+      const uint32_t count = head_dim - d;
+      V::store_first(row + d, V::div(V::load_first(row + d, count), sum), count);
+    }
+  }
+}
+
+template <class V>
+static void attend(const float* q, size_t q_stride, uint32_t heads, const KvView& kv,
+                   uint32_t head_dim, float scale, uint32_t begin, uint32_t end, float* out,
+                   size_t out_stride) {
+  for (uint32_t h = 0; h < heads; h += kHeadsTogether) {
+    const uint32_t count = heads - h < kHeadsTogether ? heads - h : kHeadsTogether;
+    attend_group<V>(q + h * q_stride, q_stride, count, kv, head_dim, scale, begin, end,
+                    out + h * out_stride, out_stride);
+  }
+}
+
+}  // namespace switchyard::kernel_body
