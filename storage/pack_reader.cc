@@ -7,20 +7,9 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/hash.h"
+#include "storage/pack_check.h"
 
 namespace switchyard {
-namespace {
-
-constexpr uint64_t kVerifyStepBytes = 1 << 20;
-
-tl::unexpected<Error> fail_section(const PackSection& section, const std::string& what,
-                                   const std::string& path) {
-  return fail(Code::kBadData, fmt::format("section {}: {}", section.name, what), path,
-              "pack the model again");
-}
-
-}  // namespace
-
 bool looks_like_pack(const std::string& path) {
   const auto file = InputFile::open(path);
   char magic[8] = {};
@@ -77,32 +66,15 @@ Status PackReader::read(const PackSection& section, std::span<std::byte> target)
   return {};
 }
 
-Status PackReader::verify_section(const PackSection& section, const Progress& progress) const {
-  Hasher hasher;
-  std::vector<std::byte> buffer(std::min(kVerifyStepBytes, round_up(section.bytes, kPageBytes)));
-  const uint64_t end = section.offset + section.bytes;
-  for (uint64_t at = section.offset; at < end; at += buffer.size()) {
-    const std::span<std::byte> piece =
-        std::span(buffer).first(std::min<uint64_t>(buffer.size(), round_up(end, kPageBytes) - at));
-    TRY_STATUS(file_->read(at, piece));
-    const uint64_t used = std::min<uint64_t>(piece.size(), end - at);
-    hasher.update(piece.first(used));
-    const auto padding = piece.subspan(used);
-    if (std::any_of(padding.begin(), padding.end(), [](std::byte b) { return b != std::byte{}; })) {
-      return fail_section(section, "damaged padding", file_->path());
-    }
-    if (progress) progress(at + piece.size(), file_->size_bytes());
-  }
-  if (hasher.digest() != section.hash) {
-    return fail_section(section, "damaged (checksum)", file_->path());
-  }
-  return {};
-}
-
 Status PackReader::verify(const Progress& progress) const {
-  for (const PackSection& section : sections_) TRY_STATUS(verify_section(section, progress));
+  const uint64_t bytes_all = file_->size_bytes();
+  for (const PackSection& section : sections_) {
+    TRY_STATUS(check_pack_section(*file_, section, [&](uint64_t offset) {
+      if (progress) progress(offset, bytes_all);
+    }));
+  }
   TRY_STATUS(file_->unchanged());
-  if (progress) progress(file_->size_bytes(), file_->size_bytes());
+  if (progress) progress(bytes_all, bytes_all);
   return {};
 }
 

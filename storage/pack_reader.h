@@ -42,7 +42,6 @@ class PackReader {
 
  private:
   PackReader() = default;
-  Status verify_section(const PackSection& section, const Progress& progress) const;
 
   std::shared_ptr<InputFile> file_;
   std::vector<PackSection> sections_;

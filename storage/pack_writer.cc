@@ -16,12 +16,12 @@
 #include "runtime/base/hash.h"
 #include "storage/input_file.h"
 #include "storage/output_file.h"
+#include "storage/pack_check.h"
 
 namespace switchyard {
 namespace {
 
 constexpr uint64_t kJournalBytesMax = 3 * kPackIndexBytesMax;
-constexpr uint64_t kHashStepBytes = 1 << 20;
 
 std::string journal_head(const std::string& fingerprint) {
   return fmt::format("switchyard pack journal {}: {}\n", kPackVersion, fingerprint);
@@ -53,20 +53,6 @@ std::optional<PackSection> parse_journal_line(std::string_view line) {
   auto section = parse_pack_section(entry, "journal");
   if (!section) return std::nullopt;
   return *std::move(section);
-}
-
-// Whether the file holds the bytes that the section had when it was finished.
-bool is_intact(const InputFile& file, const PackSection& section) {
-  Hasher hasher;
-  std::vector<std::byte> buffer(kHashStepBytes);
-  for (uint64_t done = 0; done < section.bytes;) {
-    const std::span piece =
-        std::span(buffer).first(std::min<uint64_t>(buffer.size(), section.bytes - done));
-    if (!file.read(section.offset + done, piece)) return false;
-    hasher.update(piece);
-    done += piece.size();
-  }
-  return hasher.digest() == section.hash;
 }
 
 }  // namespace
@@ -121,7 +107,7 @@ Result<std::vector<PackSection>> PackWriter::State::intact_sections(
     rest.remove_prefix(line_end + 1);
     const uint64_t room = file->size_bytes() - std::min(file->size_bytes(), expected_offset);
     if (!section || section->offset != expected_offset || section->bytes > room ||
-        !is_intact(*file, *section)) {
+        !check_pack_section(*file, *section)) {
       break;
     }
     expected_offset = round_up(expected_offset + section->bytes, kPageBytes);
@@ -130,15 +116,11 @@ Result<std::vector<PackSection>> PackWriter::State::intact_sections(
   return intact;
 }
 
-// Cuts the file behind the last section kept (its padding is written anew) and goes there.
+// Cuts the file behind the last section kept and goes there.
 Status PackWriter::State::rewind() {
-  const uint64_t used =
-      sections.empty() ? kPageBytes : sections.back().offset + sections.back().bytes;
-  end = round_up(used, kPageBytes);
-  for (const uint64_t size : {used, end}) {  // cut, then grow by zeros
-    if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
-      return fail_output(errno, "cannot resize", partial);
-    }
+  if (!sections.empty()) end = round_up(sections.back().offset + sections.back().bytes, kPageBytes);
+  if (::ftruncate(fd.get(), static_cast<off_t>(end)) != 0) {
+    return fail_output(errno, "cannot resize", partial);
   }
   if (::lseek(fd.get(), static_cast<off_t>(end), SEEK_SET) < 0) {
     return fail_output(errno, "cannot seek", partial);

@@ -1,8 +1,9 @@
 #include "storage/simulated_queue.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 
 #include "runtime/base/align.h"
 #include "runtime/base/check.h"
@@ -42,10 +43,11 @@ int64_t SimulatedQueue::read_once(const ReadOp& op, uint32_t bytes_done) {
   if (happens(plan_.short_read)) {
     rest = rest.first(prng_.below(rest.size() / kPageBytes) * kPageBytes);
   }
-  const uint64_t at = op.offset + bytes_done;
-  const uint64_t size = op.file->size_bytes();
-  rest = rest.first(std::min<uint64_t>(rest.size(), size > at ? size - at : 0));
-  if (!op.file->read(at, rest)) return -EIO;
+  const ssize_t got = rest.empty() ? 0
+                                   : ::pread(op.file->fd(), rest.data(), rest.size(),
+                                             static_cast<off_t>(op.offset + bytes_done));
+  if (got < 0) return -errno;
+  rest = rest.first(static_cast<size_t>(got));
   if (!rest.empty() && happens(plan_.bit_flip)) {
     rest[prng_.below(rest.size())] ^= std::byte{1} << prng_.below(8);
   }
@@ -75,7 +77,8 @@ Result<std::span<ReadOp* const>> SimulatedQueue::reap(uint32_t count_min, double
   TRY_STATUS(submit());
   if (count_min > 0) {
     const Pending& last = pending_[count_min - 1];
-    const auto deadline = clock_.now + nanoseconds(static_cast<int64_t>(timeout_seconds * 1e9));
+    const auto deadline =
+        clock_.now + nanoseconds(static_cast<int64_t>(std::min(timeout_seconds, 1e9) * 1e9));
     if (last.done_at > deadline) {
       clock_.now = deadline;
       return fail_late(*last.op, timeout_seconds);

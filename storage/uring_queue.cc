@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "runtime/base/align.h"
 #include "runtime/base/check.h"
@@ -17,7 +18,6 @@
 namespace switchyard {
 namespace {
 
-constexpr uint64_t kBufferBytesMax = uint64_t{1} << 30;  // the kernel's limit for one buffer
 constexpr int kBusyTriesMax = 1000;
 
 // An operation in flight; its index is the kernel's user_data.
@@ -29,8 +29,8 @@ struct Slot {
 }  // namespace
 
 struct UringQueue::State {
-  State(std::span<std::byte> slab_given, uint32_t depth, bool direct_wanted)
-      : slab(slab_given), direct(direct_wanted), slots(depth) {
+  State(std::span<std::byte> slab_given, uint32_t depth, bool direct_wanted, uint64_t buffer_max)
+      : slab(slab_given), direct(direct_wanted), buffer_bytes_max(buffer_max), slots(depth) {
     for (uint32_t i = depth; i-- > 0;) free_slots.push_back(i);
   }
   ~State();
@@ -43,6 +43,7 @@ struct UringQueue::State {
 
   const std::span<std::byte> slab;
   const bool direct;
+  const uint64_t buffer_bytes_max;
   io_uring ring{};
   bool ring_open = false;
   bool registered = false;
@@ -88,8 +89,8 @@ Status UringQueue::State::start() {
 
 void UringQueue::State::register_slab() {
   std::vector<iovec> buffers;
-  for (uint64_t at = 0; at < slab.size(); at += kBufferBytesMax) {
-    buffers.push_back({slab.data() + at, std::min(kBufferBytesMax, slab.size() - at)});
+  for (uint64_t at = 0; at < slab.size(); at += buffer_bytes_max) {
+    buffers.push_back({slab.data() + at, std::min(buffer_bytes_max, slab.size() - at)});
   }
   registered =
       io_uring_register_buffers(&ring, buffers.data(), static_cast<unsigned>(buffers.size())) == 0;
@@ -103,8 +104,8 @@ void UringQueue::State::prepare(io_uring_sqe* sqe, const Slot& slot) const {
   const int fd = past_cache ? op.file->direct_fd() : op.file->fd();
   const uint64_t offset = op.offset + slot.bytes_done;
   const auto first = static_cast<uint64_t>(rest.data() - slab.data());
-  const uint64_t buffer = first / kBufferBytesMax;
-  if (registered && (first + bytes - 1) / kBufferBytesMax == buffer) {
+  const uint64_t buffer = first / buffer_bytes_max;
+  if (registered && (first + bytes - 1) / buffer_bytes_max == buffer) {
     io_uring_prep_read_fixed(sqe, fd, rest.data(), bytes, offset, static_cast<int>(buffer));
   } else {
     io_uring_prep_read(sqe, fd, rest.data(), bytes, offset);
@@ -143,10 +144,11 @@ const ReadOp& UringQueue::State::any_late() const {
 }
 
 Result<std::unique_ptr<UringQueue>> UringQueue::open(std::span<std::byte> slab, uint32_t depth,
-                                                     bool direct_wanted) {
+                                                     bool direct_wanted,
+                                                     uint64_t buffer_bytes_max) {
   CHECK(depth > 0 && !slab.empty());
   CHECK(reinterpret_cast<uintptr_t>(slab.data()) % kPageBytes == 0);
-  auto state = std::make_unique<State>(slab, depth, direct_wanted);
+  auto state = std::make_unique<State>(slab, depth, direct_wanted, buffer_bytes_max);
   TRY_STATUS(state->start());
   return std::unique_ptr<UringQueue>(new UringQueue(std::move(state)));
 }

@@ -1,19 +1,21 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
 #include "storage/read_queue.h"
 
 namespace switchyard {
 
+inline constexpr uint64_t kUringBufferBytesMax = uint64_t{1} << 30;  // the kernel's own limit
+
 // Reads by io_uring, past the page cache where the file allows it. Linux only.
 class UringQueue final : public ReadQueue {
  public:
-  // Registers `slab` with the kernel where RLIMIT_MEMLOCK lets it. kUnavailable when the system
-  // refuses io_uring (old kernel, seccomp, sysctl).
+  // Registers `slab` with the kernel, in buffers of `buffer_bytes_max`, where RLIMIT_MEMLOCK lets
+  // it. kUnavailable when the system refuses io_uring (old kernel, seccomp, sysctl).
   static Result<std::unique_ptr<UringQueue>> open(std::span<std::byte> slab, uint32_t depth,
-                                                  bool direct_wanted);
+                                                  bool direct_wanted,
+                                                  uint64_t buffer_bytes_max = kUringBufferBytesMax);
   ~UringQueue() override;
 
   std::string_view name() const override;
