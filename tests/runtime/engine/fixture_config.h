@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "runtime/base/file.h"
 #include "runtime/engine/model_spec.h"
