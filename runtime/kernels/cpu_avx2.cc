@@ -74,14 +74,17 @@ struct Avx2 {
   }
   static Avx2 power_of_two(Avx2 a) { return {power_of_two_half(a.low), power_of_two_half(a.high)}; }
 
-  static void load_bfloat_pair(const std::byte* p, Avx2& even, Avx2& odd) {
-    const __m256i mask = _mm256_set1_epi32(static_cast<int>(0xffff0000));
-    const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32));
-    even.low = _mm256_castsi256_ps(_mm256_slli_epi32(low, 16));
-    even.high = _mm256_castsi256_ps(_mm256_slli_epi32(high, 16));
-    odd.low = _mm256_castsi256_ps(_mm256_and_si256(low, mask));
-    odd.high = _mm256_castsi256_ps(_mm256_and_si256(high, mask));
+  static __m256i load_bits(const std::byte* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static Avx2 load_bfloat_even(const std::byte* p) {
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(load_bits(p), 16)),
+            _mm256_castsi256_ps(_mm256_slli_epi32(load_bits(p + 32), 16))};
+  }
+  static Avx2 load_bfloat_odd(const std::byte* p) {
+    const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000));
+    return {_mm256_castsi256_ps(_mm256_and_si256(load_bits(p), high)),
+            _mm256_castsi256_ps(_mm256_and_si256(load_bits(p + 32), high))};
   }
   static Avx2 load_half(const std::byte* p) {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),

@@ -45,11 +45,12 @@ struct Avx512 {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(biased, 23))};
   }
 
-  static void load_bfloat_pair(const std::byte* p, Avx512& even, Avx512& odd) {
-    const __m512i both = _mm512_loadu_si512(p);
-    even.v = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
-    odd.v = _mm512_castsi512_ps(
-        _mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
+  static Avx512 load_bfloat_even(const std::byte* p) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16))};
+  }
+  static Avx512 load_bfloat_odd(const std::byte* p) {
+    const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+    return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), high))};
   }
   static Avx512 load_half(const std::byte* p) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};

@@ -87,11 +87,15 @@ struct Scalar {
     return each([&](uint32_t i) { return from_bits((bits_of(a.v[i]) + 127u) << 23); });
   }
 
-  static void load_bfloat_pair(const std::byte* p, Scalar& even, Scalar& odd) {
-    uint32_t both[16];
-    __builtin_memcpy(both, p, sizeof both);
-    even = each([&](uint32_t i) { return from_bits(both[i] << 16); });
-    odd = each([&](uint32_t i) { return from_bits(both[i] & 0xffff0000u); });
+  static Scalar load_bfloat_even(const std::byte* p) {
+    uint32_t pairs[16];
+    __builtin_memcpy(pairs, p, sizeof pairs);
+    return each([&](uint32_t i) { return from_bits(pairs[i] << 16); });
+  }
+  static Scalar load_bfloat_odd(const std::byte* p) {
+    uint32_t pairs[16];
+    __builtin_memcpy(pairs, p, sizeof pairs);
+    return each([&](uint32_t i) { return from_bits(pairs[i] & 0xffff0000u); });
   }
   static Scalar load_half(const std::byte* p) {
     uint16_t halves[16];

@@ -11,11 +11,12 @@
 #include "runtime/kernels/vector_math_body.h"
 
 #define SWITCHYARD_UNROLL _Pragma("GCC unroll 32")
+// Keeps the compiler from loading a column's operands during another one, and then spilling sums.
+#define SWITCHYARD_BARRIER __asm__ volatile("" ::: "memory")
 
 namespace switchyard::kernel_body {
 
 inline constexpr size_t kGroupBytes = 512 << 10;  // weights kept in L2 while the tiles pass by
-inline constexpr uint32_t kPrefetchTokens = 4;    // fewer tokens than this wait for memory
 inline constexpr size_t kPrefetchBytes = 2048;
 
 template <class V>
@@ -48,34 +49,23 @@ static void pack(const float* x, size_t x_stride, const uint32_t* rows, uint32_t
   }
 }
 
-// How the weights of a block are read: one column, or the two of an even pair.
+// How the weights of a block are read: pairs of columns, one of the pair at a time. An even and an
+// odd BF16 column come out of the same 64 bytes, which the second time are in L1: cheaper than the
+// registers that both would take.
 template <class V, DType D>
 struct Columns {
   static constexpr size_t kPairBytes = D == DType::kF32 ? 128 : 64;
 
-  static inline void pair(const std::byte* at, V& even, V& odd) {
-    if constexpr (D == DType::kBF16) {
-      V::load_bfloat_pair(at, even, odd);
-    } else if constexpr (D == DType::kF16) {
-      even = V::load_half(at);
-      odd = V::load_half(at + 32);
-    } else {
-      even = V::load(reinterpret_cast<const float*>(at));
-      odd = V::load(reinterpret_cast<const float*>(at + 64));
-    }
+  static inline V even(const std::byte* pair) {
+    if constexpr (D == DType::kBF16) return V::load_bfloat_even(pair);
+    if constexpr (D == DType::kF16) return V::load_half(pair);
+    if constexpr (D == DType::kF32) return V::load(reinterpret_cast<const float*>(pair));
   }
 
-  static inline V single(const std::byte* block, uint32_t col) {
-    const std::byte* at = block + col / 2 * kPairBytes;
-    if constexpr (D == DType::kBF16) {
-      V even, odd;
-      V::load_bfloat_pair(at, even, odd);
-      return col % 2 == 0 ? even : odd;
-    } else if constexpr (D == DType::kF16) {
-      return V::load_half(at + col % 2 * 32);
-    } else {
-      return V::load(reinterpret_cast<const float*>(at + col % 2 * 64));
-    }
+  static inline V odd(const std::byte* pair) {
+    if constexpr (D == DType::kBF16) return V::load_bfloat_odd(pair);
+    if constexpr (D == DType::kF16) return V::load_half(pair + 32);
+    if constexpr (D == DType::kF32) return V::load(reinterpret_cast<const float*>(pair + 64));
   }
 };
 
@@ -84,9 +74,18 @@ struct Tile {
   V sums[Blocks][Tokens];
 };
 
-template <class V, int Blocks, int Tokens>
+// One more column for every sum of the tile.
+template <class V, DType D, bool Odd, int Blocks, int Tokens>
 [[gnu::always_inline]] static inline void multiply_column(V (&sums)[Blocks][Tokens],
-                                                          const V (&w)[Blocks], const float* x) {
+                                                          const std::byte* const (&blocks)[Blocks],
+                                                          size_t offset, const float* x) {
+  using C = Columns<V, D>;
+  SWITCHYARD_BARRIER;
+  V w[Blocks];
+  SWITCHYARD_UNROLL
+  for (int b = 0; b < Blocks; ++b) {
+    w[b] = Odd ? C::odd(blocks[b] + offset) : C::even(blocks[b] + offset);
+  }
   SWITCHYARD_UNROLL
   for (int t = 0; t < Tokens; ++t) {
     const V value = V::set1(x[t]);
@@ -100,42 +99,35 @@ template <class V, int Blocks, int Tokens>
 template <class V, DType D, int Blocks, int Tokens>
 static inline void chain(const std::byte* const (&blocks)[Blocks], const float* x, uint32_t begin,
                          uint32_t end, Tile<V, Blocks, Tokens>& out) {
-  using C = Columns<V, D>;
+  constexpr size_t kPairBytes = Columns<V, D>::kPairBytes;
   V sums[Blocks][Tokens];
   SWITCHYARD_UNROLL
   for (int b = 0; b < Blocks; ++b) {
     SWITCHYARD_UNROLL
     for (int t = 0; t < Tokens; ++t) sums[b][t] = V::zero();
   }
-  V w[Blocks], odd[Blocks];
   uint32_t col = begin;
+  size_t offset = col / 2 * kPairBytes;
   x += static_cast<size_t>(col) * Tokens;
   if (col % 2 != 0 && col < end) {
-    SWITCHYARD_UNROLL
-    for (int b = 0; b < Blocks; ++b) w[b] = C::single(blocks[b], col);
-    multiply_column(sums, w, x);
+    multiply_column<V, D, true>(sums, blocks, offset, x);
     ++col;
     x += Tokens;
+    offset += kPairBytes;
   }
-  size_t offset = col / 2 * C::kPairBytes;
-  for (; end - col >= 2 && col < end; col += 2, x += 2 * Tokens, offset += C::kPairBytes) {
+  for (uint32_t pairs = (end - col) / 2; pairs > 0; --pairs) {
     SWITCHYARD_UNROLL
     for (int b = 0; b < Blocks; ++b) {
-      C::pair(blocks[b] + offset, w[b], odd[b]);
-      if constexpr (Tokens < static_cast<int>(kPrefetchTokens)) {
-        for (size_t line = 0; line < C::kPairBytes; line += 64) {
-          __builtin_prefetch(blocks[b] + offset + line + kPrefetchBytes);
-        }
+      for (size_t line = 0; line < kPairBytes; line += 64) {
+        __builtin_prefetch(blocks[b] + offset + line + kPrefetchBytes);
       }
     }
-    multiply_column(sums, w, x);
-    multiply_column(sums, odd, x + Tokens);
+    multiply_column<V, D, false>(sums, blocks, offset, x);
+    multiply_column<V, D, true>(sums, blocks, offset, x + Tokens);
+    x += 2 * Tokens;
+    offset += kPairBytes;
   }
-  if (col < end) {
-    SWITCHYARD_UNROLL
-    for (int b = 0; b < Blocks; ++b) w[b] = C::single(blocks[b], col);
-    multiply_column(sums, w, x);
-  }
+  if ((end - col) % 2 != 0) multiply_column<V, D, false>(sums, blocks, offset, x);
   SWITCHYARD_UNROLL
   for (int b = 0; b < Blocks; ++b) {
     SWITCHYARD_UNROLL
@@ -317,3 +309,4 @@ static void gated_matmul(const MatrixView& gate, const MatrixView& up, const flo
 }  // namespace switchyard::kernel_body
 
 #undef SWITCHYARD_UNROLL
+#undef SWITCHYARD_BARRIER

@@ -7,9 +7,10 @@
 // V has static functions: zero, set1, load, load_first (n lanes, zeros beyond), store, store_first,
 // add, sub, mul, div, sqrt, fma(a, b, c) = a·b + c rounded once, min = a < b ? a : b, max = a > b ?
 // a : b (so a NaN in b stays), choose(mask, a, b) taking lane i of a where bit i is set,
-// power_of_two (below), transpose of 16 vectors, load_half (16 F16 numbers), load_bfloat_pair
-// (64 bytes: 16 lanes of two columns), and the constants kTileTokens, kFmaChains and
-// blocks_at_once(tokens). All are lane by lane, correctly rounded and keep denormals.
+// power_of_two (below), transpose of 16 vectors, load_half (16 F16 numbers),
+// load_bfloat_even and load_bfloat_odd (the low and the high halves of 16 words), and the constants
+// kTileTokens, kFmaChains and blocks_at_once(tokens). All are lane by lane, correctly rounded and
+// keep denormals.
 
 #include <cstdint>
 
