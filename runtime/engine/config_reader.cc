@@ -5,13 +5,14 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "runtime/base/check.h"
 
 namespace switchyard {
 namespace {
 
-// A type name for messages and a test on one value; the reason when the value does not fit.
+// Why the value does not fit; nothing when it does.
 std::optional<std::string> misfit(const Json& value, CountRange range) {
   const auto fits = [&range](auto number) {
     return std::cmp_greater_equal(number, range.min) && std::cmp_less_equal(number, range.max);
@@ -33,7 +34,7 @@ std::optional<std::string> misfit(const Json& value, NumberRange range) {
 }
 
 bool is_void(const Json& value) {
-  return value.is_null() || value == false || ((value.is_structured()) && value.empty()) ||
+  return value.is_null() || value == false || (value.is_structured() && value.empty()) ||
          (value.is_string() && value.get_ref<const std::string&>().empty());
 }
 
