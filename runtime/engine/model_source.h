@@ -34,6 +34,8 @@ class ModelSource {
   const ModelSpec& spec() const { return spec_; }
   virtual std::string_view kind() const = 0;  // "folder" or "pack"
   virtual const std::string& path() const = 0;
+  // One line that changes when any file of the model does.
+  virtual std::string fingerprint() const = 0;
   // The experts' places in the expert tree: order()[leaf] = expert. 0 … E − 1 unless a pack says
   // otherwise.
   const std::vector<uint16_t>& expert_order() const { return expert_order_; }

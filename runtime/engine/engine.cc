@@ -1,0 +1,273 @@
+#include "runtime/engine/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "experts/expert_cache.h"
+#include "experts/expert_source.h"
+#include "runtime/base/check.h"
+#include "runtime/device/worker_pool.h"
+#include "runtime/engine/attention_block.h"
+#include "runtime/engine/dense_weights.h"
+#include "runtime/engine/kv_cache.h"
+#include "runtime/engine/moe_block.h"
+#include "runtime/engine/products.h"
+#include "runtime/engine/workspace.h"
+#include "runtime/kernels/kernel_table.h"
+
+namespace switchyard {
+namespace {
+
+constexpr uint32_t kChunkDefault = 512;
+
+MemoryNeeds memory_needs(const ModelSource& source, const EngineOptions& options,
+                         uint64_t dense_bytes) {
+  const ModelSpec& spec = source.spec();
+  const ExpertSource& experts = source.experts();
+  const auto workspace = [&](uint32_t rows, uint32_t logits) {
+    return Workspace::bytes(spec, rows, logits);
+  };
+  MemoryNeeds needs;
+  needs.dense_bytes = dense_bytes;
+  needs.kv_bytes = KvCache::bytes(spec, options.context, options.sequences);
+  needs.other_bytes = options.other_bytes;
+  needs.activation_bytes = workspace(0, 0);
+  needs.activation_row_bytes = workspace(1, 0) - workspace(0, 0);
+  needs.logits_row_bytes = workspace(0, 1) - workspace(0, 0);
+  needs.slot_bytes = experts.layout().slot_bytes();
+  needs.staging_bytes = experts.direct() ? 0 : experts.staging_bytes();
+  needs.experts = static_cast<uint32_t>(experts.keys().size());
+  needs.slots_min = spec.moe.top_k;
+  needs.chunk_min = options.sequences;
+  needs.chunk_wanted =
+      std::max(options.chunk == 0 ? kChunkDefault : options.chunk, needs.chunk_min);
+  needs.chunk_wanted =
+      std::max(needs.chunk_min, std::min(needs.chunk_wanted, options.context * options.sequences));
+  needs.expert_bytes_max = options.expert_bytes_max;
+  return needs;
+}
+
+std::vector<uint16_t> inverse_order(const std::vector<uint16_t>& order) {
+  std::vector<uint16_t> leaf(order.size());
+  for (size_t i = 0; i < order.size(); ++i) leaf[order[i]] = static_cast<uint16_t>(i);
+  return leaf;
+}
+
+}  // namespace
+
+class Engine::Impl {
+ public:
+  Impl(const ModelSource& source, const Kernels& kernels, uint32_t threads)
+      : spec(source.spec()),
+        kernels(kernels),
+        pool(threads),
+        moe(spec, inverse_order(source.expert_order())) {}
+
+  Status check(const StepPlan& plan) const;
+  void lay_rows(const StepPlan& plan);
+  Status run_layers();
+  Status run_layer(uint32_t layer);
+  void norm_rows(const std::vector<float>& weight);
+  void add_update();
+  void give_logits(const LogitsSink& sink);
+  Compute compute() { return {kernels, pool}; }
+  uint32_t count() const { return static_cast<uint32_t>(rows.size()); }
+
+  const ModelSpec& spec;
+  const Kernels& kernels;
+  WorkerPool pool;
+  MoeBlock moe;
+  MemoryPlan plan;
+  DenseWeights weights;
+  KvCache kv;
+  Workspace workspace;
+  std::unique_ptr<ExpertCache> cache;
+  std::vector<StepRow> rows;
+  EngineCounters counters;
+  uint64_t load_bytes = 0;
+};
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
+                                               const EngineOptions& options,
+                                               const LoadProgress& progress) {
+  CHECK(options.threads >= 1 && options.context >= 1 && options.sequences >= 1);
+  const Kernels* kernels = TRY(select_kernels(options.isa));
+  const uint64_t dense_bytes = TRY(DenseWeights::bytes(source));
+  const MemoryPlan plan =
+      TRY(plan_memory(memory_needs(source, options, dense_bytes), options.memory_bytes));
+
+  auto impl = std::make_unique<Impl>(source, *kernels, options.threads);
+  impl->plan = plan;
+  const uint64_t fill_bytes = plan.slots * source.experts().layout().bytes();
+  const auto report = [&](uint64_t done) {
+    if (progress.report) progress.report(done, dense_bytes + fill_bytes);
+  };
+  impl->weights = TRY(DenseWeights::load(source, report));
+  impl->kv = TRY(KvCache::create(impl->spec, options.context, options.sequences));
+  impl->workspace = TRY(Workspace::create(impl->spec, plan.chunk, plan.logits_rows));
+  ExpertCacheOptions cache_options;
+  cache_options.slots = plan.slots;
+  cache_options.staging = plan.staging;
+  cache_options.policy = options.policy;
+  impl->cache = TRY(ExpertCache::create(source.experts(), cache_options));
+  TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(dense_bytes + done); }));
+  impl->load_bytes = dense_bytes + fill_bytes;
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+const ModelSpec& Engine::spec() const { return impl_->spec; }
+const MemoryPlan& Engine::memory_plan() const { return impl_->plan; }
+const char* Engine::isa() const { return impl_->kernels.name; }
+const std::string& Engine::read_path() const { return impl_->cache->queue_name(); }
+const std::string& Engine::warning() const { return impl_->cache->warning(); }
+uint64_t Engine::load_bytes() const { return impl_->load_bytes; }
+
+Result<SequenceId> Engine::open_sequence() { return impl_->kv.open(); }
+void Engine::close_sequence(SequenceId sequence) { impl_->kv.close(sequence); }
+uint32_t Engine::positions(SequenceId sequence) const { return impl_->kv.length(sequence); }
+
+const EngineCounters& Engine::counters() const {
+  const ExpertCacheCounters& cache = impl_->cache->counters();
+  impl_->counters.expert_hits = cache.hits;
+  impl_->counters.expert_misses = cache.misses;
+  impl_->counters.expert_bytes_read = cache.bytes_read;
+  impl_->counters.read_wait_seconds = cache.wait_seconds;
+  return impl_->counters;
+}
+
+void Engine::reset_counters() {
+  impl_->cache->reset_counters();
+  impl_->counters = {};
+}
+
+Status Engine::Impl::check(const StepPlan& step) const {
+  CHECK_THAT(step.tokens() >= 1 && step.tokens() <= plan.chunk, "{} tokens in a step of {}",
+             step.tokens(), plan.chunk);
+  for (const StepPart& part : step.parts) {
+    const uint32_t length = kv.length(part.sequence);
+    if (length + part.tokens.size() > kv.context()) {
+      return fail(Code::kUsage,
+                  fmt::format("{} tokens do not fit the context of {}", length + part.tokens.size(),
+                              kv.context()),
+                  {}, "raise --context or shorten the text");
+    }
+    for (const TokenId token : part.tokens) {
+      if (token >= 0 && static_cast<uint32_t>(token) < spec.vocab) continue;
+      return fail(Code::kUsage,
+                  fmt::format("token id {} is not in the vocabulary of {}", token, spec.vocab));
+    }
+  }
+  return {};
+}
+
+void Engine::Impl::lay_rows(const StepPlan& step) {
+  rows.clear();
+  for (const StepPart& part : step.parts) {
+    const auto tokens = static_cast<uint32_t>(part.tokens.size());
+    kv.reserve(part.sequence, tokens);
+    for (uint32_t i = 0; i < tokens; ++i) {
+      const bool wanted = part.logits == LogitsWanted::kAll ||
+                          (part.logits == LogitsWanted::kLast && i + 1 == tokens);
+      rows.push_back({part.sequence, kv.length(part.sequence) + i, part.tokens[i], wanted});
+    }
+  }
+  const size_t stride = padded(spec.hidden);
+  for (uint32_t row = 0; row < count(); ++row) {
+    read_row(weights.embedding, static_cast<uint32_t>(rows[row].token), workspace.x + row * stride);
+  }
+}
+
+void Engine::Impl::norm_rows(const std::vector<float>& weight) {
+  const size_t stride = padded(spec.hidden);
+  pool.split(count(), [&](uint32_t first, uint32_t last) {
+    for (uint32_t row = first; row < last; ++row) {
+      kernels.rms_norm(workspace.x + row * stride, weight.data(), spec.hidden, spec.hidden,
+                       spec.norm_eps, workspace.normed + row * stride);
+    }
+  });
+}
+
+void Engine::Impl::add_update() {
+  const size_t stride = padded(spec.hidden);
+  pool.split(count(), [&](uint32_t first, uint32_t last) {
+    for (uint32_t row = first; row < last; ++row) {
+      float* x = workspace.x + row * stride;
+      kernels.add(x, workspace.update + row * stride, spec.hidden, x);
+    }
+  });
+}
+
+Status Engine::Impl::run_layer(uint32_t layer) {
+  const LayerWeights& of_layer = weights.layers[layer];
+  norm_rows(of_layer.input_norm);
+  counters.weight_bytes_used +=
+      attention_block(compute(), spec, layer, of_layer, rows, kv, workspace);
+  add_update();
+  norm_rows(of_layer.post_norm);
+  if (spec.layers[layer].sparse) {
+    TRY_STATUS(moe.run(compute(), layer, of_layer, count(), *cache, workspace,
+                       counters.weight_bytes_used));
+  } else {
+    pack_rows(pool, kernels, workspace.normed, padded(spec.hidden), count(), spec.hidden,
+              workspace.packed);
+    counters.weight_bytes_used +=
+        dense_mlp(compute(), spec, of_layer, count(), workspace, workspace.update);
+  }
+  add_update();
+  return {};
+}
+
+Status Engine::Impl::run_layers() {
+  rope_angles(compute(), spec, rows, workspace);
+  for (uint32_t layer = 0; layer < spec.layers.size(); ++layer) TRY_STATUS(run_layer(layer));
+  return {};
+}
+
+// Logits of the wanted rows, a few at a time: the vocabulary may be large.
+void Engine::Impl::give_logits(const LogitsSink& sink) {
+  std::vector<uint32_t> wanted;
+  for (uint32_t row = 0; row < count(); ++row) {
+    if (rows[row].wants_logits) wanted.push_back(row);
+  }
+  const size_t hidden = padded(spec.hidden), vocab = padded(spec.vocab);
+  for (uint32_t row : wanted) {
+    float* normed = workspace.normed + row * hidden;
+    kernels.rms_norm(workspace.x + row * hidden, weights.final_norm.data(), spec.hidden,
+                     spec.hidden, spec.norm_eps, normed);
+  }
+  for (size_t begin = 0; begin < wanted.size(); begin += plan.logits_rows) {
+    const auto some =
+        static_cast<uint32_t>(std::min<size_t>(plan.logits_rows, wanted.size() - begin));
+    kernels.pack(workspace.normed, hidden, wanted.data() + begin, some, spec.hidden,
+                 workspace.packed);
+    const Product product = {.w = &weights.output,
+                             .packed = workspace.packed,
+                             .tokens = some,
+                             .y = workspace.logits,
+                             .y_stride = vocab};
+    run_products(pool, kernels, {&product, 1});
+    counters.weight_bytes_used += product_weight_bytes(product);
+    for (uint32_t i = 0; i < some; ++i) {
+      const StepRow& row = rows[wanted[begin + i]];
+      sink(row.sequence, row.position, {workspace.logits + i * vocab, spec.vocab});
+    }
+  }
+}
+
+Status Engine::step(const StepPlan& plan, const LogitsSink& sink) {
+  TRY_STATUS(impl_->check(plan));
+  impl_->lay_rows(plan);
+  TRY_STATUS(impl_->run_layers());
+  for (const StepPart& part : plan.parts) {
+    impl_->kv.advance(part.sequence, static_cast<uint32_t>(part.tokens.size()));
+  }
+  impl_->give_logits(sink);
+  return {};
+}
+
+}  // namespace switchyard

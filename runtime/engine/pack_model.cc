@@ -1,0 +1,132 @@
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "experts/pack_source.h"
+#include "runtime/base/json.h"
+#include "runtime/engine/model_source.h"
+#include "runtime/engine/pack_names.h"
+#include "runtime/kernels/matrix.h"
+#include "storage/pack_reader.h"
+
+namespace switchyard {
+namespace {
+
+// The attribute as a number; −1 when it is none.
+int64_t number_attribute(const PackSection& section, std::string_view name) {
+  const auto found = section.attributes.find(name);
+  if (found == section.attributes.end()) return -1;
+  const std::string& text = found->second;
+  int64_t value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && end == text.data() + text.size() ? value : -1;
+}
+
+class PackModel final : public ModelSource {
+ public:
+  static Result<std::unique_ptr<ModelSource>> open(const std::string& path) {
+    auto model = std::unique_ptr<PackModel>(new PackModel(TRY(PackReader::open(path))));
+    const auto config = TRY(model->text_file("config.json"));
+    if (!config) return fail(Code::kBadData, "holds no config.json", path, "pack it again");
+    model->spec_ = TRY(parse_model_spec(*config, path + ": config.json"));
+    TRY_STATUS(model->read_order());
+    TRY_STATUS(model->make_experts());
+    return model;
+  }
+
+  std::string_view kind() const override { return "pack"; }
+  const std::string& path() const override { return reader_.file().path(); }
+  const ExpertSource& experts() const override { return *experts_; }
+
+  std::string fingerprint() const override {
+    const FileIdentity& file = reader_.file().identity();
+    return fmt::format("pack {} {} {}", file.inode, file.size_bytes, file.modified_ns);
+  }
+
+  Result<std::optional<std::string>> text_file(std::string_view name) const override {
+    const PackSection* section = reader_.find(name);
+    if (section == nullptr) return std::optional<std::string>();
+    return std::optional(TRY(reader_.read(*section)));
+  }
+
+  Result<DType> matrix_dtype(const std::string& name, uint32_t rows, uint32_t cols) const override {
+    const PackSection& section = *TRY(find(name, rows, cols));
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+      const auto stored = section.attributes.find("dtype");
+      if (stored == section.attributes.end() || stored->second != dtype_name(dtype)) continue;
+      if (section.bytes == matrix_bytes(dtype, rows, cols)) return dtype;
+    }
+    return damaged(section);
+  }
+
+  Status load_matrix(const std::string& name, uint32_t rows, uint32_t cols,
+                     std::span<std::byte> out, const ByteProgress& progress) const override {
+    TRY_STATUS(reader_.read(*TRY(find(name, rows, cols)), out));
+    if (progress) progress(out.size());
+    return {};
+  }
+
+  Result<std::vector<float>> load_vector(const std::string& name, uint32_t n) const override {
+    const PackSection& section = *TRY(find(name, 0, n));
+    if (section.bytes != n * sizeof(float)) return damaged(section);
+    std::vector<float> values(n);
+    TRY_STATUS(reader_.read(section, std::as_writable_bytes(std::span(values))));
+    return values;
+  }
+
+ private:
+  explicit PackModel(PackReader reader) : reader_(std::move(reader)) {}
+
+  tl::unexpected<Error> damaged(const PackSection& section) const {
+    return fail(Code::kBadData,
+                fmt::format("section {} is not what its config.json asks for", section.name),
+                path(), "pack the model again");
+  }
+
+  Result<const PackSection*> find(const std::string& name, uint32_t rows, uint32_t cols) const {
+    const PackSection* section = reader_.find(pack_dense_name(name));
+    if (section == nullptr) {
+      return fail(Code::kBadData, fmt::format("tensor {} is missing", name), path(),
+                  "pack the model again");
+    }
+    if (number_attribute(*section, "rows") != rows || number_attribute(*section, "cols") != cols) {
+      return damaged(*section);
+    }
+    return section;
+  }
+
+  Status read_order() {
+    const auto text = TRY(text_file(kPackOrderName));
+    if (!text) return fail(Code::kBadData, "holds no expert order", path(), "pack it again");
+    const Json list = TRY(parse_json(*text, path()));
+    std::vector<bool> seen(spec_.moe.experts);
+    if (!list.is_array() || list.size() != seen.size()) return bad_order();
+    for (const Json& item : list) {
+      if (!item.is_number_unsigned() || item.get<uint64_t>() >= seen.size()) return bad_order();
+      const auto expert = item.get<uint16_t>();
+      if (seen[expert]) return bad_order();
+      seen[expert] = true;
+      expert_order_.push_back(expert);
+    }
+    return {};
+  }
+
+  tl::unexpected<Error> bad_order() const {
+    return fail(Code::kBadData, "its expert order is no permutation of the experts", path());
+  }
+
+  Status make_experts();
+
+  PackReader reader_;
+  std::unique_ptr<ExpertSource> experts_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ModelSource>> open_pack_model(const std::string& path) {
+  return PackModel::open(path);
+}
+
+}  // namespace switchyard

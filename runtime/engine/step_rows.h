@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/base/ids.h"
+#include "scheduler/step_plan.h"
+
+namespace switchyard {
+
+// One token of a step: a row of every activation.
+struct StepRow {
+  SequenceId sequence{};
+  uint32_t position = 0;
+  TokenId token = 0;
+  bool wants_logits = false;
+};
+
+}  // namespace switchyard
