@@ -62,11 +62,8 @@ double exact_exp(double x) {
   if (x < -745.2) return 0;
   const double n = std::nearbyint(x * 0x1.71547652b82fep+0);  // x / ln 2
   const double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33;
-  double term = 1, sum = 1;
-  for (int i = 1; i <= 18; ++i) {
-    term = term * r / i;
-    sum += term;
-  }
+  double sum = 1;
+  for (int i = 18; i >= 1; --i) sum = 1 + r * sum / i;
   const int half = static_cast<int>(n) / 2;
   return sum * power_of_two(half) * power_of_two(static_cast<int>(n) - half);
 }

@@ -8,7 +8,7 @@ Result<Json> parse_json(std::string_view text, const std::string& where) {
   constexpr int kDepthMax = 64;
   bool too_deep = false;
   const auto guard = [&too_deep](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kDepthMax;
+    too_deep = too_deep || depth >= kDepthMax;
     return !too_deep;
   };
   try {
