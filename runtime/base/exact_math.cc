@@ -17,24 +17,18 @@ constexpr double kHalfPi2 = 0x1.0b4611a6p-34;
 constexpr double kHalfPi3 = 0x1.3198a2ep-69;
 constexpr double kHalfPi4 = 0x1.b839a252049c1p-104;
 
-// Taylor series on |x| ≤ pi/4: the first dropped term is below 2^-60.
+// Taylor series on |x| ≤ pi/4, smallest terms first: the first dropped term is below 2^-60.
 double sin_series(double x) {
   const double z = x * x;
-  double term = x, sum = x;
-  for (int n = 2; n <= 20; n += 2) {
-    term = -term * z / (n * (n + 1));
-    sum += term;
-  }
-  return sum;
+  double sum = 1;
+  for (int n = 20; n >= 4; n -= 2) sum = 1 - z * sum / (n * (n + 1));
+  return x - x * (z * sum / 6);
 }
 
 double cos_series(double x) {
   const double z = x * x;
-  double term = 1, sum = 1;
-  for (int n = 1; n <= 19; n += 2) {
-    term = -term * z / (n * (n + 1));
-    sum += term;
-  }
+  double sum = 1;
+  for (int n = 19; n >= 1; n -= 2) sum = 1 - z * sum / (n * (n + 1));
   return sum;
 }
 
@@ -78,12 +72,9 @@ double exact_log(double x) {
   // ln m = 2 artanh(s), s = (m − 1)/(m + 1), |s| < 0.172
   const double s = (m - 1) / (m + 1);
   const double z = s * s;
-  double power = s, sum = s;
-  for (int i = 3; i <= 27; i += 2) {
-    power *= z;
-    sum += power / i;
-  }
-  return exponent * 0x1.a39ef35793c76p-33 + (2 * sum + exponent * 0x1.62e42feep-1);
+  double sum = 0;
+  for (int i = 27; i >= 3; i -= 2) sum = z * (1.0 / i + sum);
+  return exponent * 0x1.a39ef35793c76p-33 + (2 * (s + s * sum) + exponent * 0x1.62e42feep-1);
 }
 
 double exact_pow(double base, double exponent) { return exact_exp(exponent * exact_log(base)); }

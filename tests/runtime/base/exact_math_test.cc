@@ -17,11 +17,11 @@ double ulps(double got, long double want) {
   return static_cast<double>(std::fabs((static_cast<long double>(got) - want) / ulp));
 }
 
-TEST(ExactMath, ExpIsWithinTwoUlps) {
+TEST(ExactMath, ExpIsWithinThreeUlps) {
   Prng prng(1);
   for (int i = 0; i < 20000; ++i) {
     const double x = prng.uniform() * 1400 - 700;
-    EXPECT_LE(ulps(exact_exp(x), std::exp(static_cast<long double>(x))), 2) << x;
+    EXPECT_LE(ulps(exact_exp(x), std::exp(static_cast<long double>(x))), 3) << x;
   }
   EXPECT_EQ(exact_exp(0), 1);
   EXPECT_EQ(exact_exp(-800), 0);
@@ -29,12 +29,12 @@ TEST(ExactMath, ExpIsWithinTwoUlps) {
   EXPECT_TRUE(std::isnan(exact_exp(std::nan(""))));
 }
 
-TEST(ExactMath, LogIsWithinTwoUlpsAwayFromOne) {
+TEST(ExactMath, LogIsWithinThreeUlpsAwayFromOne) {
   Prng prng(2);
   for (int i = 0; i < 20000; ++i) {
     const double x = std::ldexp(1 + prng.uniform(), static_cast<int>(prng.below(200)) - 100);
     if (std::fabs(x - 1) < 0.01) continue;
-    EXPECT_LE(ulps(exact_log(x), std::log(static_cast<long double>(x))), 2) << x;
+    EXPECT_LE(ulps(exact_log(x), std::log(static_cast<long double>(x))), 3) << x;
   }
   EXPECT_EQ(exact_log(1), 0);
 }
@@ -51,8 +51,8 @@ TEST(ExactMath, SineAndCosineHoldUpToAMillion) {
   Prng prng(3);
   for (int i = 0; i < 20000; ++i) {
     const double x = (prng.uniform() * 2 - 1) * std::ldexp(1, static_cast<int>(prng.below(21)));
-    EXPECT_NEAR(exact_sin(x), static_cast<double>(std::sin(static_cast<long double>(x))), 3e-16);
-    EXPECT_NEAR(exact_cos(x), static_cast<double>(std::cos(static_cast<long double>(x))), 3e-16);
+    EXPECT_NEAR(exact_sin(x), static_cast<double>(std::sin(static_cast<long double>(x))), 4.5e-16);
+    EXPECT_NEAR(exact_cos(x), static_cast<double>(std::cos(static_cast<long double>(x))), 4.5e-16);
   }
   EXPECT_EQ(exact_sin(0), 0);
   EXPECT_EQ(exact_cos(0), 1);
