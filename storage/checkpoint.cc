@@ -15,6 +15,12 @@ namespace {
 constexpr const char* kIndexName = "model.safetensors.index.json";
 constexpr const char* kSingleName = "model.safetensors";
 
+void sort_by_name(std::vector<TensorInfo>& tensors) {
+  const auto before = [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; };
+  if (std::is_sorted(tensors.begin(), tensors.end(), before)) return;
+  std::sort(tensors.begin(), tensors.end(), before);
+}
+
 bool by_name(const TensorInfo& tensor, std::string_view name) { return tensor.name < name; }
 
 bool begins_like_gguf(const std::string& path) {
@@ -95,8 +101,7 @@ Result<Checkpoint> Checkpoint::open(const std::string& folder) {
 Status Checkpoint::open_single(const std::string& path) {
   files_.push_back(TRY(InputFile::open(path)));
   tensors_ = TRY(read_safetensors_header(*files_[0]));
-  std::sort(tensors_.begin(), tensors_.end(),
-            [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
+  sort_by_name(tensors_);
   return {};
 }
 
@@ -115,8 +120,7 @@ Status Checkpoint::open_sharded(const std::string& index_path) {
       return tl::unexpected(std::move(error));
     }
     std::vector<TensorInfo> shard = TRY(read_safetensors_header(**file));
-    std::sort(shard.begin(), shard.end(),
-              [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
+    sort_by_name(shard);
     auto it = shard.begin();
     for (const std::string_view tensor : listed) {  // both are sorted
       it = std::lower_bound(it, shard.end(), tensor, by_name);
@@ -130,8 +134,7 @@ Status Checkpoint::open_sharded(const std::string& index_path) {
     }
     files_.push_back(*std::move(file));
   }
-  std::sort(tensors_.begin(), tensors_.end(),
-            [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
+  sort_by_name(tensors_);
   return {};
 }
 

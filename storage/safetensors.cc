@@ -164,13 +164,12 @@ Status check_metadata(dom::element value, const std::string& where) {
   return fail(Code::kBadData, "__metadata__ is no map of strings", where, kRefetch);
 }
 
-// The first of two equal neighbours' names in a list sorted by `name_of`, else null.
-template <class List, class NameOf>
-const std::string* first_duplicate(const List& list, const NameOf& name_of) {
-  const auto twice =
-      std::adjacent_find(list.begin(), list.end(),
-                         [&](const auto& a, const auto& b) { return name_of(a) == name_of(b); });
-  return twice == list.end() ? nullptr : &name_of(*twice);
+// Fails when two of `names` are equal.
+Status check_unique(std::vector<std::string_view> names, const std::string& where) {
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice == names.end()) return {};
+  return fail_tensor(*twice, "listed twice", where);
 }
 
 bool is_plain_name(std::string_view name) {
@@ -197,6 +196,8 @@ Result<std::vector<TensorInfo>> parse_safetensors_header(std::string_view header
   const dom::object root = TRY(parse_object(parser, header_json, where));
   std::vector<TensorInfo> tensors;
   tensors.reserve(std::min(root.size(), header_json.size() / kEntryBytesMin));
+  std::vector<std::string_view> names;
+  names.reserve(tensors.capacity());
   bool metadata_seen = false;
   for (const auto [key, value] : root) {
     if (key == "__metadata__" && !metadata_seen) {
@@ -204,17 +205,17 @@ Result<std::vector<TensorInfo>> parse_safetensors_header(std::string_view header
       metadata_seen = true;
       continue;
     }
+    names.push_back(key);
     tensors.push_back(TRY(parse_tensor(key, value, data_begin, file_bytes - data_begin, where)));
   }
-  std::sort(tensors.begin(), tensors.end(),
-            [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
-  const auto name_of = [](const TensorInfo& t) -> const std::string& { return t.name; };
-  if (const std::string* name = first_duplicate(tensors, name_of)) {
-    return fail_tensor(*name, "listed twice", where);
-  }
-  std::stable_sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
+  TRY_STATUS(check_unique(std::move(names), where));
+  // Most files list their tensors in this order.
+  const auto earlier = [](const TensorInfo& a, const TensorInfo& b) {
     return std::pair(a.offset, a.bytes) < std::pair(b.offset, b.bytes);
-  });
+  };
+  if (!std::is_sorted(tensors.begin(), tensors.end(), earlier)) {
+    std::stable_sort(tensors.begin(), tensors.end(), earlier);
+  }
   TRY_STATUS(check_tiling(tensors, data_begin, file_bytes, where));
   return tensors;
 }
@@ -269,10 +270,10 @@ Result<std::vector<ShardEntry>> parse_safetensors_index(std::string_view json,
   if (entries.empty()) return fail(Code::kBadData, "weight_map is empty", where, kRefetch);
   std::sort(entries.begin(), entries.end(),
             [](const ShardEntry& a, const ShardEntry& b) { return a.tensor < b.tensor; });
-  const auto name_of = [](const ShardEntry& e) -> const std::string& { return e.tensor; };
-  if (const std::string* name = first_duplicate(entries, name_of)) {
-    return fail_tensor(*name, "listed twice", where);
-  }
+  const auto twice = std::adjacent_find(
+      entries.begin(), entries.end(),
+      [](const ShardEntry& a, const ShardEntry& b) { return a.tensor == b.tensor; });
+  if (twice != entries.end()) return fail_tensor(twice->tensor, "listed twice", where);
   return entries;
 }
 
