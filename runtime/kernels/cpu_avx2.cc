@@ -8,7 +8,7 @@ namespace switchyard {
 namespace {
 
 struct Avx2 {
-  static constexpr uint32_t kTileTokens = 6;
+  static constexpr uint32_t kTileTokens = 5;
   static constexpr int kFmaChains = 6;
   static constexpr int blocks_at_once(int tokens) { return tokens == 1 ? 4 : tokens <= 3 ? 2 : 1; }
 

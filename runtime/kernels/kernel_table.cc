@@ -1,5 +1,6 @@
 #include "runtime/kernels/kernel_table.h"
 
+#include <cpuid.h>
 #include <fmt/format.h>
 
 #include <array>
@@ -8,6 +9,15 @@
 #include "runtime/kernels/kernel_rows.h"
 
 namespace switchyard {
+namespace {
+
+// __builtin_cpu_supports of older compilers does not know the name.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
+}  // namespace
 
 bool avx512_supported() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -16,8 +26,7 @@ bool avx512_supported() {
 }
 
 bool avx2_supported() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 }
 
 bool scalar_supported() { return true; }

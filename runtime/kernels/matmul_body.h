@@ -97,9 +97,12 @@ template <class V, DType D, bool Odd, int Blocks, int Tokens>
 // One chain of fused multiply-adds from +0 over the columns [begin, end) for every output of a
 // tile. x: column 0 of the packed tile.
 template <class V, DType D, int Blocks, int Tokens>
-static inline void chain(const std::byte* const (&blocks)[Blocks], const float* x, uint32_t begin,
+static inline void chain(const std::byte* const (&from)[Blocks], const float* x, uint32_t begin,
                          uint32_t end, Tile<V, Blocks, Tokens>& out) {
   constexpr size_t kPairBytes = Columns<V, D>::kPairBytes;
+  const std::byte* blocks[Blocks];  // of our own, so that they can stay in registers
+  SWITCHYARD_UNROLL
+  for (int b = 0; b < Blocks; ++b) blocks[b] = from[b];
   V sums[Blocks][Tokens];
   SWITCHYARD_UNROLL
   for (int b = 0; b < Blocks; ++b) {
