@@ -1,0 +1,250 @@
+#include "runtime/engine/tokenizer/pre_tokenizer.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "runtime/engine/tokenizer/byte_level.h"
+#include "runtime/engine/tokenizer/fields.h"
+#include "runtime/engine/tokenizer/metaspace.h"
+#include "runtime/engine/tokenizer/pattern.h"
+#include "runtime/engine/tokenizer/split.h"
+#include "runtime/engine/tokenizer/unicode.h"
+
+namespace switchyard {
+namespace {
+
+constexpr std::string_view kGpt2Split =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+// Cuts every piece at what find() finds.
+class SplitStep : public PreTokenizer {
+ public:
+  SplitStep(SplitBehavior behavior, bool invert) : behavior_(behavior), invert_(invert) {}
+
+  Status apply(Pieces& all, RegexScratch& scratch) const final {
+    std::vector<Match> out;
+    std::vector<Match> matches;
+    const uint32_t front = all.pieces.empty() ? 0 : all.pieces.front().begin;
+    for (size_t i = 0; i < all.pieces.size(); ++i) {
+      const std::string_view text = all.piece(i);
+      matches.clear();
+      TRY_STATUS(find(text, scratch, matches));
+      const size_t start = out.size();
+      split_text(text.size(), matches, invert_, behavior_, out);
+      for (size_t j = start; j < out.size(); ++j) {
+        out[j].begin += all.pieces[i].begin;
+        out[j].end += all.pieces[i].begin;
+      }
+    }
+    all.pieces = std::move(out);
+    if (!all.pieces.empty() && all.pieces.front().begin != front) all.at_origin = false;
+    return {};
+  }
+
+ private:
+  virtual Status find(std::string_view text, RegexScratch& scratch,
+                      std::vector<Match>& matches) const = 0;
+
+  SplitBehavior behavior_;
+  bool invert_;
+};
+
+class PatternSplit : public SplitStep {
+ public:
+  PatternSplit(Pattern pattern, SplitBehavior behavior, bool invert)
+      : SplitStep(behavior, invert), pattern_(std::move(pattern)) {}
+
+ private:
+  Status find(std::string_view text, RegexScratch& scratch,
+              std::vector<Match>& matches) const override {
+    return pattern_.find_all(text, scratch, matches);
+  }
+  Pattern pattern_;
+};
+
+// Each character of a class is a match of its own.
+class ClassSplit : public SplitStep {
+ public:
+  ClassSplit(bool (*in_class)(char32_t), SplitBehavior behavior)
+      : SplitStep(behavior, false), in_class_(in_class) {}
+
+ private:
+  Status find(std::string_view text, RegexScratch&, std::vector<Match>& matches) const override {
+    for (uint32_t at = 0; at < text.size();) {
+      const Rune rune = rune_at(text, at);
+      if (in_class_(rune.value)) matches.push_back({at, at + rune.bytes});
+      at += rune.bytes;
+    }
+    return {};
+  }
+  bool (*in_class_)(char32_t);
+};
+
+// Keeps runs of word characters and runs of the rest; white space goes.
+class WordSplit : public SplitStep {
+ public:
+  WordSplit() : SplitStep(SplitBehavior::kRemoved, true) {}
+
+ private:
+  Status find(std::string_view text, RegexScratch&, std::vector<Match>& matches) const override {
+    enum class Kind { kSpace, kWord, kOther };
+    Kind before = Kind::kSpace;
+    for (uint32_t at = 0; at < text.size();) {
+      const Rune rune = rune_at(text, at);
+      const Kind kind = is_word(rune.value)          ? Kind::kWord
+                        : is_white_space(rune.value) ? Kind::kSpace
+                                                     : Kind::kOther;
+      if (kind != Kind::kSpace && kind != before) matches.push_back({at, at});
+      if (kind != Kind::kSpace) matches.back().end = at + rune.bytes;
+      before = kind;
+      at += rune.bytes;
+    }
+    return {};
+  }
+};
+
+// Writes every piece anew.
+class RewriteStep : public PreTokenizer {
+ public:
+  Status apply(Pieces& all, RegexScratch&) const final {
+    std::string out;
+    out.reserve(all.text.size());
+    for (size_t i = 0; i < all.pieces.size(); ++i) {
+      const auto begin = static_cast<uint32_t>(out.size());
+      rewrite(all.piece(i), i == 0 && all.at_origin, out);
+      all.pieces[i] = {begin, static_cast<uint32_t>(out.size())};
+    }
+    all.text = std::move(out);
+    return {};
+  }
+
+ private:
+  // Appends at least one byte to `out`.
+  virtual void rewrite(std::string_view piece, bool at_origin, std::string& out) const = 0;
+};
+
+class PrefixSpace : public RewriteStep {
+  void rewrite(std::string_view piece, bool, std::string& out) const override {
+    if (piece.front() != ' ') out.push_back(' ');
+    out += piece;
+  }
+};
+
+class ByteChars : public RewriteStep {
+  void rewrite(std::string_view piece, bool, std::string& out) const override {
+    append_byte_chars(piece, out);
+  }
+};
+
+class Metaspace : public RewriteStep {
+ public:
+  explicit Metaspace(const MetaspaceSpec& spec)
+      : replacement_(spec.replacement), scheme_(spec.scheme) {}
+
+ private:
+  void rewrite(std::string_view piece, bool at_origin, std::string& out) const override {
+    const bool marked = piece.front() == ' ' || piece.starts_with(replacement_);
+    const bool wanted =
+        scheme_ == PrependScheme::kAlways || (scheme_ == PrependScheme::kFirst && at_origin);
+    if (wanted && !marked) out += replacement_;
+    for (const char c : piece) {
+      if (c == ' ') {
+        out += replacement_;
+      } else {
+        out.push_back(c);
+      }
+    }
+  }
+
+  std::string replacement_;
+  PrependScheme scheme_;
+};
+
+Result<SplitBehavior> parse_behavior(Fields& fields, const char* otherwise) {
+  const std::string name = TRY(fields.text_or("behavior", otherwise));
+  if (name == "Isolated") return SplitBehavior::kIsolated;
+  if (name == "Removed") return SplitBehavior::kRemoved;
+  if (name == "Contiguous") return SplitBehavior::kContiguous;
+  if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
+  if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
+  return fields.unsupported(fmt::format("behavior {} is not known", name));
+}
+
+Status append_byte_level(Fields& fields, PreTokenizers& out) {
+  fields.skip("trim_offsets");
+  const bool prefix_space = TRY(fields.flag("add_prefix_space", true));
+  const bool use_regex = TRY(fields.flag("use_regex", true));
+  if (prefix_space) out.push_back(std::make_unique<PrefixSpace>());
+  if (use_regex) {
+    out.push_back(std::make_unique<PatternSplit>(TRY(Pattern::regex(kGpt2Split, fields.where())),
+                                                 SplitBehavior::kIsolated, false));
+  }
+  out.push_back(std::make_unique<ByteChars>());
+  return {};
+}
+
+Status append_metaspace(Fields& fields, PreTokenizers& out) {
+  const MetaspaceSpec spec = TRY(parse_metaspace(fields));
+  out.push_back(std::make_unique<Metaspace>(spec));
+  if (spec.split) {
+    out.push_back(std::make_unique<PatternSplit>(Pattern::literal(spec.replacement),
+                                                 SplitBehavior::kMergedWithNext, false));
+  }
+  return {};
+}
+
+Result<std::unique_ptr<const PreTokenizer>> make_split(const std::string& type, Fields& fields) {
+  if (type == "Split") {
+    Pattern pattern = TRY(Pattern::parse(*TRY(fields.value("pattern")), fields.where()));
+    const SplitBehavior behavior = TRY(parse_behavior(fields, "Isolated"));
+    return std::make_unique<PatternSplit>(std::move(pattern), behavior,
+                                          TRY(fields.flag("invert", false)));
+  }
+  if (type == "Digits") {
+    const bool single = TRY(fields.flag("individual_digits", false));
+    return std::make_unique<ClassSplit>(
+        is_numeric, single ? SplitBehavior::kIsolated : SplitBehavior::kContiguous);
+  }
+  if (type == "Punctuation") {
+    return std::make_unique<ClassSplit>(is_punctuation, TRY(parse_behavior(fields, "Isolated")));
+  }
+  if (type == "Whitespace") return std::make_unique<WordSplit>();
+  if (type == "WhitespaceSplit") {
+    return std::make_unique<ClassSplit>(is_white_space, SplitBehavior::kRemoved);
+  }
+  if (type == "CharDelimiterSplit") {
+    std::string delimiter;
+    append_utf8(delimiter, TRY(fields.rune("delimiter")));
+    return std::make_unique<PatternSplit>(Pattern::literal(delimiter), SplitBehavior::kRemoved,
+                                          false);
+  }
+  return fields.unsupported(fmt::format("type {} is not supported", type));
+}
+
+Status append_steps(const Json& spec, const std::string& where, PreTokenizers& out) {
+  Fields fields = TRY(Fields::of(spec, "pre_tokenizer", where));
+  const std::string type = TRY(fields.text("type"));
+  if (type == "Sequence") {
+    for (const Json& step : *TRY(fields.list("pretokenizers"))) {
+      TRY_STATUS(append_steps(step, where, out));
+    }
+  } else if (type == "ByteLevel") {
+    TRY_STATUS(append_byte_level(fields, out));
+  } else if (type == "Metaspace") {
+    TRY_STATUS(append_metaspace(fields, out));
+  } else {
+    out.push_back(TRY(make_split(type, fields)));
+  }
+  return fields.done();
+}
+
+}  // namespace
+
+Result<PreTokenizers> parse_pre_tokenizers(const Json& spec, const std::string& where) {
+  PreTokenizers steps;
+  if (!spec.is_null()) TRY_STATUS(append_steps(spec, where, steps));
+  return steps;
+}
+
+}  // namespace switchyard
