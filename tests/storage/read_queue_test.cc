@@ -32,6 +32,14 @@ std::unique_ptr<ReadQueue> make_queue<UringQueue>(std::span<std::byte> slab) {
   return queue ? *std::move(queue) : nullptr;
 }
 
+struct BufferedUringQueue {};  // io_uring through the page cache
+
+template <>
+std::unique_ptr<ReadQueue> make_queue<BufferedUringQueue>(std::span<std::byte> slab) {
+  auto queue = UringQueue::open(slab, kDepth, false);
+  return queue ? *std::move(queue) : nullptr;
+}
+
 template <>
 std::unique_ptr<ReadQueue> make_queue<PreadQueue>(std::span<std::byte>) {
   return std::make_unique<PreadQueue>(kDepth);
@@ -87,7 +95,7 @@ class ReadQueueTest : public testing::Test {
   std::unique_ptr<ReadQueue> queue_;
 };
 
-using Queues = testing::Types<UringQueue, PreadQueue, SimulatedQueue>;
+using Queues = testing::Types<UringQueue, BufferedUringQueue, PreadQueue, SimulatedQueue>;
 TYPED_TEST_SUITE(ReadQueueTest, Queues);
 
 TYPED_TEST(ReadQueueTest, FullQueueRefusesAndKeepsNothing) {
