@@ -18,6 +18,7 @@ namespace switchyard {
 
 class ExpertSource;
 class ReadQueue;
+class SlotPool;
 
 struct ExpertCacheOptions {
   uint32_t slots = 0;
@@ -47,8 +48,10 @@ class ExpertLease {
 
  private:
   friend class ExpertCache;
-  ExpertLease() = default;
-  struct Pin* pin_ = nullptr;
+  ExpertLease(SlotPool& pool, SlotIndex slot, ExpertKey key, const ExpertView& view);
+
+  SlotPool* pool_;  // null once moved from
+  SlotIndex slot_;
   ExpertKey key_;
   ExpertView view_;
 };

@@ -24,6 +24,9 @@ struct ExpertPiece {
   uint64_t bytes = 0;
 };
 
+// What reading a piece in whole pages takes.
+uint64_t bytes_in_pages(const ExpertPiece& piece);
+
 // Where a piece came to lie after an aligned read.
 struct StagedPiece {
   const std::byte* data = nullptr;
@@ -46,12 +49,14 @@ class ExpertSource {
   // The most that a read of any expert's pieces takes in whole pages.
   virtual uint64_t staging_bytes() const = 0;
 
-  // Makes `slot` (layout().slot_bytes()) kernel-ready from what was read. Direct sources only
-  // verify it in place
-  // (`staged` is the slot itself). kBadData naming layer and expert: wrong checksum, NaN or
-  // infinity, file replaced while open.
+  // Makes `slot` (layout().slot_bytes()) kernel-ready from what was read, a staged piece for each
+  // of pieces(). Direct sources only verify it in place (`staged` is the slot itself). kBadData
+  // naming layer and expert: wrong checksum, NaN or infinity, file replaced while open.
   virtual Status finish(ExpertKey key, std::span<const StagedPiece> staged,
                         std::span<std::byte> slot) const = 0;
 };
+
+// `error`, its place extended by layer and expert.
+[[nodiscard]] Error in_expert(Error error, ExpertKey key);
 
 }  // namespace switchyard

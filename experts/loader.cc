@@ -1,0 +1,159 @@
+#include "experts/loader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/base/align.h"
+#include "runtime/base/check.h"
+
+namespace switchyard {
+
+ExpertLoader::ExpertLoader(const ExpertSource& source, std::unique_ptr<ReadQueue> queue,
+                           std::span<std::byte> staging, uint32_t loads, uint32_t chunk_bytes)
+    : source_(source),
+      staging_(staging),
+      chunk_bytes_(chunk_bytes),
+      loads_(loads),
+      ops_(queue->depth()),
+      queue_(std::move(queue)) {
+  CHECK_THAT(loads > 0 && chunk_bytes > 0 && chunk_bytes % kPageBytes == 0, "{} loads, {} bytes",
+             loads, chunk_bytes);
+  CHECK(source.direct() || staging.size() >= loads * source.staging_bytes());
+  for (uint32_t i = loads; i-- > 0;) free_loads_.push_back(i);
+  for (ReadOp& op : ops_) free_ops_.push_back(&op);
+}
+
+void ExpertLoader::start(ExpertKey key, SlotIndex slot, std::span<std::byte> memory) {
+  CHECK(has_room());
+  const uint32_t index = free_loads_.back();
+  free_loads_.pop_back();
+  Load& load = loads_[index];
+  load = {.number = loads_started_++,
+          .key = key,
+          .slot = slot,
+          .memory = memory,
+          .target = memory,
+          .pieces = source_.pieces(key)};
+  if (!source_.direct()) {
+    const uint64_t bytes = source_.staging_bytes();
+    load.target = staging_.subspan(index * bytes, bytes);
+  }
+  CHECK(!load.pieces.empty());
+  to_offer_.push_back(index);
+}
+
+// The next chunk of `load`. Only the piece's own bytes are needed: the pages around them may reach
+// past the end of the file.
+void ExpertLoader::prepare(Load& load, ReadOp& op) const {
+  const ExpertPiece& piece = load.pieces[load.piece];
+  const uint64_t begin = round_down(piece.offset, kPageBytes);
+  const uint64_t in_pages = bytes_in_pages(piece);
+  const uint64_t bytes = std::min<uint64_t>(chunk_bytes_, in_pages - load.piece_at);
+  const uint64_t offset = begin + load.piece_at;
+  CHECK_THAT(load.target_at + bytes <= load.target.size(), "{} + {} of {}", load.target_at, bytes,
+             load.target.size());
+  op.file = piece.file;
+  op.offset = offset;
+  op.target = load.target.subspan(load.target_at, bytes);
+  op.bytes_needed = static_cast<uint32_t>(std::min(bytes, piece.offset + piece.bytes - offset));
+  op.tag = static_cast<uint64_t>(&load - loads_.data());
+  load.target_at += bytes;
+  load.piece_at += bytes;
+  if (load.piece_at == in_pages) {
+    load.piece += 1;
+    load.piece_at = 0;
+  }
+}
+
+void ExpertLoader::top_up() {
+  size_t offered_whole = 0;
+  while (offered_whole < to_offer_.size() && !free_ops_.empty()) {
+    Load& load = loads_[to_offer_[offered_whole]];
+    ReadOp* op = free_ops_.back();
+    free_ops_.pop_back();
+    prepare(load, *op);
+    CHECK(queue_->offer(*op));  // there are as many operations as the queue takes
+    load.reads_in_flight += 1;
+    if (load.all_offered()) offered_whole += 1;
+  }
+  to_offer_.erase(to_offer_.begin(), to_offer_.begin() + static_cast<ptrdiff_t>(offered_whole));
+}
+
+void ExpertLoader::take_in(std::span<ReadOp* const> done) {
+  for (ReadOp* op : done) {
+    const auto index = static_cast<uint32_t>(op->tag);
+    Load& load = loads_[index];
+    CHECK(load.reads_in_flight > 0);
+    load.reads_in_flight -= 1;
+    if (op->result != 0 && load.status) {
+      load.status = tl::unexpected(in_expert(read_error(*op), load.key));
+      std::erase(to_offer_, index);
+      load.piece = load.pieces.size();
+    }
+    if (load.reads_in_flight == 0 && load.all_offered()) read_.push_back(index);
+    free_ops_.push_back(op);
+  }
+}
+
+Status ExpertLoader::cycle(uint32_t reads_min) {
+  if (reading()) {
+    const auto done = queue_->reap(reads_min, kReadTimeoutSeconds);
+    if (!done) return tl::unexpected(in_oldest_load(done.error()));
+    take_in(*done);
+  }
+  top_up();
+  if (!reading()) return {};
+  return queue_->submit().map_error([this](Error error) { return in_oldest_load(error); });
+}
+
+Error ExpertLoader::in_oldest_load(Error error) const {
+  const Load* oldest = nullptr;
+  for (const Load& load : loads_) {
+    if (load.reads_in_flight == 0) continue;
+    if (oldest == nullptr || load.number < oldest->number) oldest = &load;
+  }
+  CHECK(oldest != nullptr);
+  return in_expert(std::move(error), oldest->key);
+}
+
+Status ExpertLoader::pump() { return cycle(0); }
+
+Status ExpertLoader::wait() {
+  CHECK(reading());
+  return cycle(1);
+}
+
+Status ExpertLoader::finish(const Load& load) {
+  staged_.clear();
+  uint64_t at = 0;
+  for (const ExpertPiece& piece : load.pieces) {
+    staged_.push_back({load.target.data() + at + piece.offset % kPageBytes, piece.bytes});
+    at += bytes_in_pages(piece);
+  }
+  return source_.finish(load.key, staged_, load.memory);
+}
+
+std::optional<LoadEnd> ExpertLoader::take() {
+  if (read_.empty()) return std::nullopt;
+  const uint32_t index = read_.front();
+  read_.erase(read_.begin());
+  Load& load = loads_[index];
+  LoadEnd end{.key = load.key, .slot = load.slot, .abandoned = load.abandoned};
+  for (const ExpertPiece& piece : load.pieces) end.bytes += piece.bytes;
+  end.status = std::move(load.status);
+  if (end.status && !end.abandoned) end.status = finish(load);
+  free_loads_.push_back(index);
+  return end;
+}
+
+void ExpertLoader::abandon() {
+  for (const uint32_t index : to_offer_) {
+    Load& load = loads_[index];
+    load.piece = load.pieces.size();
+    if (load.reads_in_flight == 0) read_.push_back(index);
+  }
+  to_offer_.clear();
+  for (Load& load : loads_) load.abandoned = true;
+}
+
+}  // namespace switchyard
