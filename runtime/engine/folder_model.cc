@@ -39,7 +39,12 @@ class FolderModel final : public ModelSource {
     model->checkpoint_.emplace(TRY(Checkpoint::open(path)));
     model->expert_order_.resize(model->spec_.moe.experts);
     std::iota(model->expert_order_.begin(), model->expert_order_.end(), uint16_t{0});
-    TRY_STATUS(model->make_experts());
+    const ModelSpec& spec = model->spec_;
+    model->experts_ =
+        TRY(make_folder_source(*model->checkpoint_, spec.hidden, spec.moe.intermediate,
+                               spec.expert_keys(model->expert_order_), [&spec](ExpertKey key) {
+                                 return spec.expert_names(key.layer, key.expert);
+                               }));
     return model;
   }
 
@@ -140,8 +145,6 @@ class FolderModel final : public ModelSource {
     if (all_finite(dtype, bytes)) return {};
     return fail(Code::kBadData, "holds a NaN or an infinity", where(tensor));
   }
-
-  Status make_experts();
 
   std::string path_;
   std::string config_text_;

@@ -113,6 +113,15 @@ uint32_t ModelSpec::sparse_layers() const {
                                              [](const LayerSpec& layer) { return layer.sparse; }));
 }
 
+std::vector<ExpertKey> ModelSpec::expert_keys(const std::vector<uint16_t>& order) const {
+  std::vector<ExpertKey> keys;
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    if (!layers[layer].sparse) continue;
+    for (const uint16_t expert : order) keys.push_back({static_cast<uint16_t>(layer), expert});
+  }
+  return keys;
+}
+
 Result<ModelSpec> parse_model_spec(std::string_view config_json, const std::string& where) {
   const Json object = TRY(parse_json(config_json, where));
   if (!object.is_object()) return fail(Code::kBadData, "expected a JSON object", where);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/base/expert_names.h"
 #include "runtime/base/ids.h"
 #include "runtime/base/result.h"
 
@@ -57,9 +58,6 @@ struct LayerTensorNames {
   std::string shared_gate_proj, shared_up_proj, shared_down_proj, shared_router;
   std::string dense_gate_proj, dense_up_proj, dense_down_proj;
 };
-struct ExpertTensorNames {
-  std::string gate, up, down;
-};
 
 struct ModelSpec {
   std::string family;  // as config.json's model_type
@@ -81,6 +79,8 @@ struct ModelSpec {
   ExpertTensorNames (*expert_names)(uint32_t layer, uint32_t expert) = nullptr;
 
   uint32_t sparse_layers() const;
+  // Every routed expert: by layer, then as `order` (expert by place in the expert tree) has it.
+  std::vector<ExpertKey> expert_keys(const std::vector<uint16_t>& order) const;
 };
 
 // From config.json's text. kConfig (78): a family, RoPE kind or key this program does not compute,

@@ -32,7 +32,9 @@ class PackModel final : public ModelSource {
     if (!config) return fail(Code::kBadData, "holds no config.json", path, "pack it again");
     model->spec_ = TRY(parse_model_spec(*config, path + ": config.json"));
     TRY_STATUS(model->read_order());
-    TRY_STATUS(model->make_experts());
+    const ModelSpec& spec = model->spec_;
+    model->experts_ = TRY(make_pack_source(model->reader_, spec.hidden, spec.moe.intermediate,
+                                           spec.expert_keys(model->expert_order_)));
     return model;
   }
 
@@ -116,8 +118,6 @@ class PackModel final : public ModelSource {
   tl::unexpected<Error> bad_order() const {
     return fail(Code::kBadData, "its expert order is no permutation of the experts", path());
   }
-
-  Status make_experts();
 
   PackReader reader_;
   std::unique_ptr<ExpertSource> experts_;
