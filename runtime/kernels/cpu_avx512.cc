@@ -10,7 +10,7 @@ namespace {
 struct Avx512 {
   static constexpr uint32_t kTileTokens = 13;
   static constexpr int kFmaChains = 16;
-  static constexpr int blocks_at_once(int tokens) { return tokens == 1 ? 8 : tokens <= 6 ? 4 : 2; }
+  static constexpr int blocks_at_once(int tokens) { return tokens <= 6 ? 4 : 2; }
 
   __m512 v;
 

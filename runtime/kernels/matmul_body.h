@@ -17,7 +17,7 @@
 namespace switchyard::kernel_body {
 
 inline constexpr size_t kGroupBytes = 512 << 10;  // weights kept in L2 while the tiles pass by
-inline constexpr size_t kPrefetchBytes = 2048;
+inline constexpr size_t kPrefetchBytes = 1024;    // ahead of each block of weights
 
 template <class V>
 static void pack(const float* x, size_t x_stride, const uint32_t* rows, uint32_t count,
