@@ -210,8 +210,8 @@ Result<std::span<ReadOp* const>> UringQueue::reap(uint32_t count_min, double tim
     const double left = std::min(deadline - now_seconds(), 3600.0);
     if (rests && left > 0) continue;
     if (left <= 0) return fail_late(state_->any_late(), timeout_seconds);
-    __kernel_timespec wait{static_cast<int64_t>(left),
-                           static_cast<int64_t>((left - static_cast<int64_t>(left)) * 1e9)};
+    const auto left_ns = static_cast<int64_t>(left * 1e9);
+    __kernel_timespec wait{left_ns / 1'000'000'000, left_ns % 1'000'000'000};
     io_uring_cqe* cqe = nullptr;
     const int error =
         io_uring_wait_cqes(&state_->ring, &cqe,
