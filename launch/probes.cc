@@ -1,0 +1,84 @@
+#include "launch/probes.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "runtime/base/align.h"
+#include "runtime/base/clock.h"
+#include "runtime/device/worker_pool.h"
+#include "runtime/kernels/kernel_table.h"
+
+namespace switchyard {
+namespace {
+
+constexpr uint64_t kProbeBytesMax = uint64_t{1} << 30;
+constexpr uint64_t kProbeBytesMin = uint64_t{8} << 20;
+constexpr uint32_t kStreamsMax = 8;
+// Every number of streams divides a thread's share of the slab into whole lines.
+constexpr uint64_t kShareUnitBytes = 64 * 840;
+constexpr uint64_t kFmaRoundsFirst = 1 << 14;
+
+}  // namespace
+
+uint64_t probe_memory_bytes(uint64_t allowance_bytes) {
+  return std::clamp(allowance_bytes / 4, kProbeBytesMin, kProbeBytesMax);
+}
+
+Result<MemoryProbe> MemoryProbe::create(WorkerPool& pool, uint64_t bytes) {
+  Slab slab = TRY(Slab::allocate(bytes, "the memory test"));
+  // Touched by the threads that read it, each its own share. Not zeros alone: the system may give
+  // one shared page for memory only read.
+  const uint64_t share = slab.size() / pool.threads();
+  pool.run([&](uint32_t thread) {
+    const std::span<std::byte> mine = slab.span().subspan(thread * share, share);
+    std::fill(mine.begin(), mine.end(), std::byte{1});
+  });
+  return MemoryProbe(pool, std::move(slab));
+}
+
+double MemoryProbe::seconds_of_pass(const Kernels& kernels, uint32_t streams) const {
+  const uint64_t share = slab_.size() / pool_->threads();
+  const uint64_t bytes = round_down(share, kShareUnitBytes);
+  std::vector<float> sums(pool_->threads() * 16);
+  const double begin = now_seconds();
+  pool_->run([&](uint32_t thread) {
+    sums[thread * 16] = kernels.read_streams(slab_.data() + thread * share, bytes, streams);
+  });
+  const double seconds = now_seconds() - begin;
+  return seconds / static_cast<double>(bytes * pool_->threads());
+}
+
+MemoryProbe::Rate MemoryProbe::measure(const Kernels& kernels, double seconds) const {
+  Rate best;
+  const double end = now_seconds() + seconds;
+  do {
+    for (uint32_t streams = 1; streams <= kStreamsMax; ++streams) {
+      const double rate = 1 / seconds_of_pass(kernels, streams);
+      if (rate > best.bytes_per_second) best = {rate, streams};
+    }
+  } while (now_seconds() < end);
+  return best;
+}
+
+double measure_fma(WorkerPool& pool, const Kernels& kernels, double seconds) {
+  std::vector<float> sinks(pool.threads() * 16);
+  std::vector<double> operations(pool.threads());
+  double best = 0;
+  uint64_t rounds = kFmaRoundsFirst;
+  const double end = now_seconds() + seconds;
+  do {
+    const double begin = now_seconds();
+    pool.run([&](uint32_t thread) {
+      operations[thread] = kernels.fma_rounds(rounds, &sinks[thread * 16]);
+    });
+    const double took = now_seconds() - begin;
+    double sum = 0;
+    for (const double done : operations) sum += done;
+    best = std::max(best, sum / took);
+    // Runs of some 20 ms: short against a neighbour's interruption, long against starting.
+    if (took < 0.02) rounds *= 2;
+  } while (now_seconds() < end);
+  return best;
+}
+
+}  // namespace switchyard
