@@ -27,7 +27,7 @@ struct ExpertCacheOptions {
   uint32_t queue_depth = 64;
   std::string policy = "lru";
   // Makes the queue over the cache's slab; empty: open_read_queue(). Tests put a faulty one here.
-  std::function<std::unique_ptr<ReadQueue>(std::span<std::byte> slab)> make_queue;
+  std::function<std::unique_ptr<ReadQueue>(std::span<std::byte> slab)> make_queue = {};
 };
 
 struct ExpertCacheCounters {

@@ -1,0 +1,96 @@
+#include "experts/slot_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <vector>
+
+#include "experts/policies/registry.h"
+
+namespace switchyard {
+namespace {
+
+constexpr uint64_t kSlotBytes = 64;
+
+class SlotPoolTest : public testing::Test {
+ protected:
+  SlotIndex load(ExpertKey key) {
+    const auto slot = pool_.take(key);
+    EXPECT_TRUE(slot);
+    pool_.loaded(*slot);
+    return *slot;
+  }
+
+  std::array<std::byte, 2 * kSlotBytes> memory_{};
+  SlotPool pool_{memory_, kSlotBytes, {{0, 0}, {0, 1}, {3, 0}, {3, 7}}, *make_policy("lru", 2)};
+};
+
+TEST_F(SlotPoolTest, LoadingIsNotFound) {
+  const auto slot = pool_.take({0, 1});
+  ASSERT_TRUE(slot);
+  EXPECT_EQ(pool_.residency(*slot), Residency::kLoading);
+  EXPECT_EQ(pool_.key(*slot), (ExpertKey{0, 1}));
+  EXPECT_FALSE(pool_.find({0, 1}));
+  pool_.loaded(*slot);
+  EXPECT_EQ(pool_.find({0, 1}), slot);
+  EXPECT_EQ(pool_.memory(*slot).size(), kSlotBytes);
+}
+
+TEST_F(SlotPoolTest, FailedLoadLeavesTheSlotAbsent) {
+  const auto slot = pool_.take({0, 1});
+  ASSERT_TRUE(slot);
+  pool_.load_failed(*slot);
+  EXPECT_EQ(pool_.residency(*slot), Residency::kAbsent);
+  EXPECT_FALSE(pool_.find({0, 1}));
+  EXPECT_EQ(pool_.absent(), 2u);
+}
+
+TEST_F(SlotPoolTest, LoadingAndLeasedSlotsAreKept) {
+  const SlotIndex first = load({0, 0});
+  const auto second = pool_.take({0, 1});
+  ASSERT_TRUE(second);
+  pool_.lease(first);
+  pool_.lease(first);
+  EXPECT_FALSE(pool_.take({3, 7}));
+  pool_.unlease(first);
+  EXPECT_FALSE(pool_.take({3, 7}));
+  pool_.unlease(first);
+  EXPECT_EQ(pool_.take({3, 7}), first);
+  EXPECT_FALSE(pool_.find({0, 0}));
+  pool_.load_failed(*second);
+}
+
+TEST_F(SlotPoolTest, TheOldestUseIsEvicted) {
+  const SlotIndex first = load({0, 0});
+  const SlotIndex second = load({0, 1});
+  pool_.lease_again(first);
+  pool_.unlease(first);
+  EXPECT_EQ(load({3, 0}), second);
+  EXPECT_TRUE(pool_.find({0, 0}));
+  EXPECT_FALSE(pool_.find({0, 1}));
+}
+
+using SlotPoolDeathTest = SlotPoolTest;
+
+TEST_F(SlotPoolDeathTest, VerbsOutOfOrder) {
+  const SlotIndex slot = load({0, 0});
+  EXPECT_DEATH((void)pool_.take({0, 0}), "bug");
+  EXPECT_DEATH((void)pool_.take({1, 0}), "no layer 1, expert 0");
+  EXPECT_DEATH(pool_.unlease(slot), "bug");
+  EXPECT_DEATH(pool_.loaded(slot), "bug");
+  EXPECT_DEATH(pool_.load_failed(slot), "bug");
+  EXPECT_DEATH(pool_.lease({1}), "bug");
+}
+
+void drop_pool_with_lease() {
+  std::vector<std::byte> memory(kSlotBytes);
+  SlotPool pool(memory, kSlotBytes, {{0, 0}}, *make_policy("lru", 1));
+  const SlotIndex slot = *pool.take({0, 0});
+  pool.loaded(slot);
+  pool.lease(slot);
+}
+
+TEST(SlotPoolLifeDeathTest, NoLeaseOutlivesThePool) { EXPECT_DEATH(drop_pool_with_lease(), "bug"); }
+
+}  // namespace
+}  // namespace switchyard
