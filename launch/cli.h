@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "launch/console.h"
+#include "runtime/base/result.h"
+
+namespace switchyard {
+
+class OptionList;
+
+// One sub-command. `prepare` adds its options and returns what runs once they are parsed; that
+// gives the exit code, or an error which is printed as one line.
+struct Command {
+  using Body = std::function<Result<int>(Console&)>;
+  std::string name;
+  std::string help;      // one line
+  std::string examples;  // whole command lines, indented, each ended by a newline
+  Body (*prepare)(OptionList& options);
+};
+
+// All of them, in the order of the help page.
+std::span<const Command> all_commands();
+
+// The whole program: `arguments` come without the program's name. Returns the exit code.
+int run_cli(const std::vector<std::string>& arguments, Console& console);
+
+}  // namespace switchyard

@@ -1,0 +1,15 @@
+#pragma once
+
+#include "launch/cli.h"
+
+namespace switchyard {
+
+Command run_command();
+Command eval_command();
+Command tokenize_command();
+Command detokenize_command();
+Command inspect_command();
+Command pack_command();
+Command doctor_command();
+
+}  // namespace switchyard

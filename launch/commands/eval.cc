@@ -1,0 +1,265 @@
+// eval: how well the model foretells a text.
+
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "launch/commands/commands.h"
+#include "launch/engine_flags.h"
+#include "launch/json_output.h"
+#include "launch/model_files.h"
+#include "launch/model_path.h"
+#include "launch/options.h"
+#include "launch/parse.h"
+#include "launch/perplexity.h"
+#include "launch/progress.h"
+#include "launch/prompt.h"
+#include "launch/run_report.h"
+#include "launch/stop_signal.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/hash.h"
+#include "runtime/base/units.h"
+#include "storage/safetensors_writer.h"
+
+namespace switchyard {
+namespace {
+
+constexpr uint32_t kContextDefault = 2048;
+
+struct EvalOptions {
+  std::string model;
+  TextOptions text;
+  std::optional<std::string> ids;
+  EngineFlags engine;
+  std::optional<uint32_t> context;
+  std::optional<uint32_t> stride;
+  std::optional<std::string> dump;
+  std::optional<std::string> json;
+  bool no_special = false;
+};
+
+Result<std::vector<TokenId>> text_ids(const EvalOptions& options, const std::string& path,
+                                      uint32_t vocab, Console& console) {
+  std::vector<TokenId> ids;
+  if (options.ids) {
+    ids = TRY(parse_ids(*options.ids));
+  } else {
+    const LoadedTokenizer loaded = TRY(load_tokenizer(path));
+    const std::string text = TRY(read_text(options.text, console));
+    ids = TRY(loaded.tokenizer.encode(text, {.add_special = !options.no_special}));
+  }
+  TRY_STATUS(check_ids(ids, vocab));
+  if (ids.size() < 2) {
+    return fail(Code::kBadData, fmt::format("the text has {} tokens", ids.size()), {},
+                "there must be two at least: the first one is not scored");
+  }
+  return ids;
+}
+
+class Evaluation {
+ public:
+  Evaluation(const EvalOptions& options, Console& console) : options_(options), console_(console) {}
+
+  Result<int> execute() {
+    TRY_STATUS(check());
+    TRY_STATUS(prepare());
+    const double begin = now_seconds();
+    engine_ = TRY(start_engine(*source_, engine_options_, console_));
+    load_seconds_ = now_seconds() - begin;
+    signal_.defer();
+    TRY_STATUS(compute());
+    TRY_STATUS(report());
+    return signal_.received() != 0 ? signal_.exit_code() : 0;
+  }
+
+ private:
+  Status check() const {
+    if (options_.text.given() + (options_.ids ? 1 : 0) != 1) {
+      return fail(Code::kUsage, "give one of -p, -f, --ids", {}, "see switchyard eval --help");
+    }
+    return options_.json ? check_json_target(*options_.json) : Status{};
+  }
+
+  Status prepare() {
+    const std::string path = TRY(resolve_model(options_.model, HubEnvironment::of_process()));
+    source_ = TRY(ModelSource::open(path));
+    ids_ = TRY(text_ids(options_, path, source_->spec().vocab, console_));
+    ::malloc_trim(0);  // the tokenizer and the text are gone; the budget is the engine's
+    TRY_STATUS(choose_windows());
+    if (options_.dump) {
+      dump_.emplace(TRY(SafetensorsStream::create(*options_.dump, "logits", "F32",
+                                                  {ids_.size(), source_->spec().vocab})));
+    }
+    engine_options_ = TRY(engine_options(options_.engine, *source_));
+    engine_options_.context = context_;
+    engine_options_.other_bytes = ids_.size() * sizeof(TokenId);
+    return {};
+  }
+
+  Status choose_windows() {
+    const uint32_t positions_max = source_->spec().positions_max;
+    // The last token's own row foretells nothing; only a dump wants it.
+    rows_ = ids_.size() - (options_.dump ? 0 : 1);
+    const auto whole = static_cast<uint32_t>(std::min<size_t>(rows_, UINT32_MAX));
+    context_ = std::min(options_.context.value_or(std::min(positions_max, kContextDefault)), whole);
+    if (options_.context.value_or(0) > positions_max) {
+      return fail(Code::kUsage, fmt::format("--context {} is past the model's {} positions",
+                                            *options_.context, positions_max));
+    }
+    stride_ = std::min(options_.stride.value_or(context_), context_);
+    if (options_.stride && options_.context && *options_.stride > *options_.context) {
+      return fail(Code::kUsage, fmt::format("--stride {} is past --context {}", *options_.stride,
+                                            *options_.context));
+    }
+    windows_ = plan_windows(rows_, context_, stride_);
+    console_.err << fmt::format("{} tokens in {} windows of {}, stride {}\n", ids_.size(),
+                                windows_.size(), context_, stride_);
+    return {};
+  }
+
+  Status compute() {
+    engine_->reset_counters();
+    const double begin = now_seconds();
+    {
+      Progress progress(console_, "scoring", false);
+      progress_ = &progress;
+      for (const EvalWindow& window : windows_) {
+        if (signal_.received() == 0) TRY_STATUS(compute_window(window));
+      }
+    }
+    seconds_ = now_seconds() - begin;
+    return dump_ && signal_.received() == 0 ? dump_->finish() : Status{};
+  }
+
+  Status compute_window(const EvalWindow& window) {
+    const SequenceId sequence = TRY(engine_->open_sequence());
+    const std::span<const TokenId> ids(ids_);
+    const auto stop = [&](size_t) {
+      progress_->update(rows_done_, rows_);
+      return signal_.received() != 0;
+    };
+    Status row_status;
+    const auto sink = [&](SequenceId, uint32_t position, std::span<const float> logits) {
+      if (row_status) row_status = take_row(window.begin + position, logits);
+    };
+    const size_t known = window.score_begin - window.begin;
+    Status done = feed_tokens(*engine_, sequence, ids.subspan(window.begin, known),
+                              LogitsWanted::kNone, sink, stop);
+    if (done && signal_.received() == 0) {
+      done = feed_tokens(*engine_, sequence,
+                         ids.subspan(window.score_begin, window.end - window.score_begin),
+                         LogitsWanted::kAll, sink, stop);
+    }
+    engine_->close_sequence(sequence);
+    return done ? row_status : done;
+  }
+
+  Status take_row(size_t row, std::span<const float> logits) {
+    const auto bytes = std::as_bytes(logits);
+    hasher_.update(bytes);
+    rows_done_ += 1;
+    if (row + 1 < ids_.size()) {
+      nll_sum_ += negative_log_likelihood(logits, static_cast<size_t>(ids_[row + 1]));
+      scored_ += 1;
+    }
+    return dump_ ? dump_->append(bytes) : Status{};
+  }
+
+  Status report() {
+    const double value = scored_ > 0 ? perplexity(nll_sum_, scored_) : 0;
+    const double rate = seconds_ > 0 ? static_cast<double>(rows_done_) / seconds_ : 0;
+    const EngineCounters& counters = engine_->counters();
+    if (!options_.json || *options_.json != "-") {
+      console_.out << fmt::format("perplexity {:.4f} over {} tokens (context {}, stride {}{})\n",
+                                  value, scored_, context_, stride_,
+                                  signal_.received() != 0 ? "; stopped early" : "");
+    }
+    console_.err << fmt::format("{:.1f} tok/s; loaded in {}; {} read for experts\n", rate,
+                                format_seconds(load_seconds_),
+                                format_size(counters.expert_bytes_read));
+    if (!options_.json) return {};
+    const double uses = static_cast<double>(counters.expert_hits + counters.expert_misses);
+    const MemoryPlan& memory = engine_->memory_plan();
+    return write_json(
+        *options_.json,
+        {{"perplexity", value},
+         {"mean_negative_log_likelihood",
+          nll_sum_ / static_cast<double>(std::max<uint64_t>(scored_, 1))},
+         {"tokens", ids_.size()},
+         {"scored_tokens", scored_},
+         {"context", context_},
+         {"stride", stride_},
+         {"windows", windows_.size()},
+         {"complete", signal_.received() == 0},
+         {"logits_hash", hash_hex(hasher_.digest())},
+         {"seconds", {{"load", load_seconds_}, {"eval", seconds_}}},
+         {"tokens_per_second", {{"eval", rate}}},
+         {"memory",
+          {{"budget_bytes", memory.budget_bytes},
+           {"planned_bytes", memory.total_bytes()},
+           {"peak_rss_bytes", peak_rss_bytes()}}},
+         {"experts",
+          {{"hits", counters.expert_hits},
+           {"misses", counters.expert_misses},
+           {"hit_rate", uses > 0 ? static_cast<double>(counters.expert_hits) / uses : 0.0}}},
+         {"io", {{"bytes_read", counters.expert_bytes_read}}},
+         {"isa", engine_->isa()},
+         {"threads", engine_options_.threads}},
+        console_);
+  }
+
+  const EvalOptions& options_;
+  Console& console_;
+  StopSignal signal_;
+  std::unique_ptr<ModelSource> source_;
+  std::unique_ptr<Engine> engine_;
+  EngineOptions engine_options_;
+  std::vector<TokenId> ids_;
+  std::vector<EvalWindow> windows_;
+  size_t rows_ = 0;  // to compute
+  uint32_t context_ = 0;
+  uint32_t stride_ = 0;
+  std::optional<SafetensorsStream> dump_;
+  Progress* progress_ = nullptr;
+  Hasher hasher_;
+  size_t rows_done_ = 0;
+  double nll_sum_ = 0;
+  uint64_t scored_ = 0;
+  double load_seconds_ = 0;
+  double seconds_ = 0;
+};
+
+Command::Body prepare_eval(OptionList& list) {
+  auto options = std::make_shared<EvalOptions>();
+  list.positional("MODEL", options->model, "a folder, ORG/NAME[@REV] in the HF cache, or a pack");
+  options->text.add_to(list, "the text");
+  list.text("--ids", "LIST", options->ids, "the text as token ids, 1,2,3; needs no tokenizer");
+  list.flag("--no-special", options->no_special, "adds no special tokens to the text");
+  options->engine.add_to(list);
+  list.count("--context", options->context, 1, INT32_MAX,
+             "tokens of a window; default: 2048, less where the model or the text ends before");
+  list.count("--stride", options->stride, 1, INT32_MAX,
+             "how far each window lies behind the last; default: the context. Less gives tokens "
+             "more context and takes longer; each is scored once");
+  list.text("--dump-logits", "OUT", options->dump,
+            "a safetensors file of the logits, fp32 [tokens, vocabulary]: each row from the window "
+            "that scores it");
+  list.text("--json", "FILE", options->json, "the figures; -: to standard output, alone");
+  return [options](Console& console) { return Evaluation(*options, console).execute(); };
+}
+
+}  // namespace
+
+Command eval_command() {
+  return {"eval", "perplexity of a text",
+          "  switchyard eval MODEL -f book.txt\n"
+          "  switchyard eval MODEL -f book.txt --context 1024 --stride 512 --memory 8GiB\n"
+          "  switchyard eval MODEL --ids 1,2,3 --dump-logits logits.safetensors\n",
+          prepare_eval};
+}
+
+}  // namespace switchyard

@@ -1,0 +1,252 @@
+// run: a prompt in, text out.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "experts/expert_source.h"
+#include "launch/commands/commands.h"
+#include "launch/engine_flags.h"
+#include "launch/generation.h"
+#include "launch/json_output.h"
+#include "launch/model_files.h"
+#include "launch/model_path.h"
+#include "launch/options.h"
+#include "launch/parse.h"
+#include "launch/progress.h"
+#include "launch/prompt.h"
+#include "launch/run_report.h"
+#include "launch/sampling.h"
+#include "launch/stop_signal.h"
+#include "launch/text_stream.h"
+#include "runtime/base/align.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/file.h"
+#include "runtime/base/hash.h"
+
+namespace switchyard {
+namespace {
+
+constexpr int64_t kTokensDefault = 128;
+constexpr uint32_t kOpenEndedTokens = 4096;  // room for -n -1 when --context is not given
+constexpr uint32_t kContextUnit = 16;
+
+struct RunOptions {
+  std::string model;
+  TextOptions text;
+  std::optional<std::string> ids;
+  std::optional<int64_t> tokens;
+  SamplingFlags sampling;
+  std::vector<std::string> stops;
+  EngineFlags engine;
+  std::optional<uint32_t> context;
+  std::optional<std::string> json;
+  bool logits_hash = false;
+  bool ignore_eos = false;
+  bool no_special = false;
+};
+
+Status check_options(const RunOptions& options) {
+  if (options.text.given() + (options.ids ? 1 : 0) != 1) {
+    return fail(Code::kUsage, "give one of -p, -f, --ids", {}, "see switchyard run --help");
+  }
+  for (const std::string& stop : options.stops) {
+    if (stop.empty() || !is_utf8(stop)) {
+      return fail(Code::kUsage, "is empty or not UTF-8", "--stop");
+    }
+  }
+  return options.json ? check_json_target(*options.json) : Status{};
+}
+
+// With --ids a tokenizer is welcome, not needed.
+Result<std::optional<LoadedTokenizer>> tokenizer_for(const RunOptions& options,
+                                                     const std::string& path, Console& console) {
+  if (!options.ids) return std::optional(TRY(load_tokenizer(path)));
+  auto found = find_tokenizer(path);
+  if (found) {
+    if (!*found && !options.stops.empty()) {
+      return fail(Code::kUsage, "--stop needs a tokenizer.json", path);
+    }
+    return found;
+  }
+  console.err << "warning: " << to_line(found.error()) << "; ids are printed instead of text"
+              << std::endl;
+  return std::nullopt;
+}
+
+Result<std::vector<TokenId>> prompt_ids(const RunOptions& options, const Tokenizer* tokenizer,
+                                        uint32_t vocab, Console& console) {
+  std::vector<TokenId> ids;
+  if (options.ids) {
+    ids = TRY(parse_ids(*options.ids));
+  } else {
+    const std::string text = TRY(read_text(options.text, console));
+    ids = TRY(tokenizer->encode(text, {.add_special = !options.no_special}));
+  }
+  if (ids.empty()) return fail(Code::kUsage, "the prompt holds no token");
+  TRY_STATUS(check_ids(ids, vocab));
+  return ids;
+}
+
+// Positions for the prompt and what is to be generated.
+Result<uint32_t> choose_context(const RunOptions& options, size_t prompt, uint32_t positions_max) {
+  if (options.context && *options.context > positions_max) {
+    return fail(Code::kUsage, fmt::format("--context {} is past the model's {} positions",
+                                          *options.context, positions_max));
+  }
+  const uint32_t limit = options.context.value_or(positions_max);
+  if (prompt > limit) {
+    return fail(
+        Code::kUsage,
+        fmt::format("the prompt's {} tokens overflow the context of {}", prompt, limit), {},
+        options.context && prompt <= positions_max ? "raise --context" : "shorten the prompt");
+  }
+  if (options.context) return limit;
+  const int64_t tokens = options.tokens.value_or(kTokensDefault);
+  const uint64_t wanted = prompt + (tokens < 0 ? kOpenEndedTokens : static_cast<uint64_t>(tokens));
+  return static_cast<uint32_t>(std::min<uint64_t>(round_up(wanted, kContextUnit), limit));
+}
+
+Result<GenerationDefaults> generation_defaults(const ModelSource& source) {
+  const auto text = TRY(source.text_file("generation_config.json"));
+  if (!text) return GenerationDefaults{};
+  return parse_generation_config(*text, source.path() + "/generation_config.json");
+}
+
+// Everything of one `run`, in the order in which it happens.
+class Run {
+ public:
+  Run(const RunOptions& options, Console& console) : options_(options), console_(console) {}
+
+  Result<int> execute() {
+    TRY_STATUS(check_options(options_));
+    TRY_STATUS(prepare());
+    const double begin = now_seconds();
+    std::unique_ptr<Engine> engine = TRY(start_engine(*source_, engine_options_, console_));
+    report_.load_seconds = now_seconds() - begin;
+    signal_.defer();
+    TRY_STATUS(generate_text(*engine));
+    fill_report(*engine);
+    TRY_STATUS(give_report());
+    return report_.generation.finish == Finish::kSignal ? signal_.exit_code() : 0;
+  }
+
+ private:
+  Status prepare() {
+    const std::string path = TRY(resolve_model(options_.model, HubEnvironment::of_process()));
+    source_ = TRY(ModelSource::open(path));
+    tokenizer_ = TRY(tokenizer_for(options_, path, console_));
+    const ModelSpec& spec = source_->spec();
+    request_.prompt = TRY(prompt_ids(options_, tokenizer(), spec.vocab, console_));
+    request_.context = TRY(choose_context(options_, request_.prompt.size(), spec.positions_max));
+    const int64_t tokens = options_.tokens.value_or(kTokensDefault);
+    request_.tokens_max = tokens < 0 ? UINT64_MAX : static_cast<uint64_t>(tokens);
+    engine_options_ = TRY(engine_options(options_.engine, *source_));
+    engine_options_.context = request_.context;
+    engine_options_.other_bytes = tokenizer_ ? tokenizer_->bytes : 0;
+    TRY_STATUS(choose_sampling_and_tell(path));
+    return {};
+  }
+
+  Status choose_sampling_and_tell(const std::string& path) {
+    SamplingChoice choice = choose_sampling(options_.sampling, TRY(generation_defaults(*source_)),
+                                            source_->spec().end_ids);
+    request_.sampling = choice.options;
+    if (!options_.ignore_eos) request_.end_ids = std::move(choice.end_ids);
+    console_.err << choice.line << (options_.ignore_eos ? " (ignored)" : "") << std::endl;
+    if (TRY(has_chat_template(path))) {
+      console_.err << "hint: this checkpoint expects a conversation; its chat template is not "
+                      "applied, the prompt is continued as it is"
+                   << std::endl;
+    }
+    return {};
+  }
+
+  Status generate_text(Engine& engine) {
+    const bool shown = !options_.json || *options_.json != "-";
+    TextStream stream(tokenizer(), request_.prompt, options_.stops, shown, console_);
+    auto progress = std::make_unique<Progress>(console_, "prompt", false);
+    GenerationHooks hooks;
+    hooks.on_token = [&](TokenId id) {
+      progress.reset();
+      return stream.push(id);
+    };
+    hooks.interrupted = [&] { return signal_.received() != 0; };
+    hooks.prompt_progress = [&](uint64_t done, uint64_t all) { progress->update(done, all); };
+    report_.generation = TRY(generate(engine, request_, hooks));
+    TRY_STATUS(stream.finish());
+    report_.text = stream.text();
+    return {};
+  }
+
+  void fill_report(const Engine& engine) {
+    report_.prompt_tokens = request_.prompt.size();
+    report_.load_bytes = engine.load_bytes();
+    report_.memory = engine.memory_plan();
+    report_.peak_rss_bytes = peak_rss_bytes();
+    report_.isa = engine.isa();
+    report_.read_path = engine.read_path();
+    report_.threads = engine_options_.threads;
+    report_.context = request_.context;
+    report_.experts = static_cast<uint32_t>(source_->experts().keys().size());
+  }
+
+  Status give_report() {
+    if (report_.generation.finish == Finish::kContextFull) {
+      console_.err << "stopped: the context of " << request_.context << " positions is full"
+                   << std::endl;
+    }
+    console_.err << report_summary(report_, {});
+    if (options_.logits_hash) {
+      console_.err << "logits_hash " << hash_hex(report_.generation.logits_hash) << std::endl;
+    }
+    return options_.json ? write_json(*options_.json, report_json(report_), console_) : Status{};
+  }
+
+  const Tokenizer* tokenizer() const { return tokenizer_ ? &tokenizer_->tokenizer : nullptr; }
+
+  const RunOptions& options_;
+  Console& console_;
+  StopSignal signal_;
+  std::unique_ptr<ModelSource> source_;
+  std::optional<LoadedTokenizer> tokenizer_;
+  EngineOptions engine_options_;
+  GenerationRequest request_;
+  RunReport report_;
+};
+
+Command::Body prepare_run(OptionList& list) {
+  auto options = std::make_shared<RunOptions>();
+  list.positional("MODEL", options->model, "a folder, ORG/NAME[@REV] in the HF cache, or a pack");
+  options->text.add_to(list, "the prompt");
+  list.text("--ids", "LIST", options->ids, "the prompt as token ids, 1,2,3; needs no tokenizer");
+  list.integer("-n,--tokens", options->tokens, -1, INT32_MAX,
+               "tokens to generate; 0: only computes the prompt; -1: until an end id or the "
+               "context is full; default 128");
+  options->sampling.add_to(list);
+  list.texts("--stop", "TEXT", options->stops, "text that ends the generation; may be repeated");
+  list.flag("--ignore-eos", options->ignore_eos, "goes on after an end id");
+  list.flag("--no-special", options->no_special, "adds no special tokens to the prompt");
+  options->engine.add_to(list);
+  list.count("--context", options->context, 1, INT32_MAX,
+             "positions at most; default: what prompt and -n need");
+  list.text("--json", "FILE", options->json, "figures of the run; -: to standard output, alone");
+  list.flag("--logits-hash", options->logits_hash,
+            "prints a hash of all logits that were sampled from");
+  return [options](Console& console) { return Run(*options, console).execute(); };
+}
+
+}  // namespace
+
+Command run_command() {
+  return {"run", "continues a text",
+          "  switchyard run MODEL -p \"Call me\" -n 64 --temp 0 --memory 8GiB\n"
+          "  switchyard run ORG/NAME@main -f prompt.txt --temp 0.7 --top-p 0.9 -s 1\n"
+          "  switchyard run MODEL --ids 46,97,108 -n 16 --json -\n",
+          prepare_run};
+}
+
+}  // namespace switchyard

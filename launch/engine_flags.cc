@@ -1,0 +1,94 @@
+#include "launch/engine_flags.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ostream>
+
+#include "experts/expert_source.h"
+#include "launch/cpu_limit.h"
+#include "launch/memory_limit.h"
+#include "launch/options.h"
+#include "launch/progress.h"
+#include "runtime/base/units.h"
+
+namespace switchyard {
+namespace {
+
+constexpr uint32_t kThreadsMax = 1024;
+constexpr uint32_t kChunkMax = 1 << 20;
+
+Result<uint64_t> memory_bytes(const EngineFlags& flags) {
+  if (flags.memory) return *flags.memory;
+  if (const auto allowance = memory_allowance("")) return default_memory_bytes(allowance->bytes);
+  return fail(Code::kNoMemory, "cannot tell how much memory there is", "/proc/meminfo",
+              "give --memory SIZE");
+}
+
+Result<uint64_t> expert_bytes_max(const EngineFlags& flags, const ModelSource& source) {
+  if (!flags.expert_memory) return UINT64_MAX;
+  const ExpertSource& experts = source.experts();
+  auto bytes = parse_size_or_share(*flags.expert_memory,
+                                   experts.keys().size() * experts.layout().slot_bytes());
+  if (!bytes) bytes.error().where = "--expert-memory";
+  return bytes;
+}
+
+}  // namespace
+
+void EngineFlags::add_to(OptionList& list) {
+  list.count("-t,--threads", threads, 1, kThreadsMax, "default: the cores this process may use");
+  list.size("--memory", memory,
+            "budget of the whole process; default: what the machine and its cgroup allow");
+  list.text("--expert-memory", "SIZE|P%", expert_memory, "what of it the experts get at most");
+  list.text("--isa", "NAME", isa, "scalar, avx2 or avx512; default: the best there is");
+  list.text("--policy", "NAME", policy, "which expert leaves a full cache; default: lru");
+  list.count("--chunk", chunk, 1, kChunkMax, "tokens of a prompt computed together at most");
+}
+
+Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source) {
+  EngineOptions options;
+  options.memory_bytes = TRY(memory_bytes(flags));
+  options.expert_bytes_max = TRY(expert_bytes_max(flags, source));
+  options.threads = flags.threads ? *flags.threads : usable_threads("");
+  options.isa = flags.isa.value_or("");
+  options.policy = flags.policy.value_or(options.policy);
+  options.chunk = flags.chunk.value_or(0);
+  return options;
+}
+
+Result<std::unique_ptr<Engine>> start_engine(const ModelSource& source,
+                                             const EngineOptions& options, Console& console) {
+  for (const std::string& warning : source.spec().warnings) {
+    console.err << "warning: " << warning << std::endl;
+  }
+  std::unique_ptr<Engine> engine;
+  {
+    Progress progress(console, "loading");
+    LoadProgress load;
+    load.report = [&](uint64_t done, uint64_t all) { progress.update(done, all); };
+    engine = TRY(Engine::create(source, options, load));
+  }
+  if (!engine->warning().empty()) console.err << "warning: " << engine->warning() << std::endl;
+  return engine;
+}
+
+Status feed_tokens(Engine& engine, SequenceId sequence, std::span<const TokenId> ids,
+                   LogitsWanted wanted, const Engine::LogitsSink& sink,
+                   const std::function<bool(size_t fed)>& stop) {
+  const size_t chunk = engine.memory_plan().chunk;
+  for (size_t fed = 0; fed < ids.size();) {
+    const size_t count = std::min(chunk, ids.size() - fed);
+    const auto part = ids.subspan(fed, count);
+    const bool last = fed + count == ids.size();
+    const LogitsWanted now = wanted == LogitsWanted::kLast && !last ? LogitsWanted::kNone : wanted;
+    StepPlan plan;
+    plan.parts.push_back({sequence, {part.begin(), part.end()}, now});
+    TRY_STATUS(engine.step(plan, sink));
+    fed += count;
+    if (stop && stop(fed)) return {};
+  }
+  return {};
+}
+
+}  // namespace switchyard

@@ -1,0 +1,43 @@
+#pragma once
+
+// The options of every command that computes.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "launch/console.h"
+#include "runtime/base/result.h"
+#include "runtime/engine/engine.h"
+
+namespace switchyard {
+
+class OptionList;
+
+struct EngineFlags {
+  std::optional<uint32_t> threads;
+  std::optional<uint64_t> memory;
+  std::optional<std::string> expert_memory;  // SIZE or P%
+  std::optional<std::string> isa;
+  std::optional<std::string> policy;
+  std::optional<uint32_t> chunk;
+
+  void add_to(OptionList& options);
+};
+
+// The options they stand for, context left open; what is not given comes from the machine. kUsage;
+// kNoMemory when --memory is missing and the machine does not tell.
+Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source);
+
+// Engine::create with a progress line on the console, then the engine's warnings.
+Result<std::unique_ptr<Engine>> start_engine(const ModelSource& source,
+                                             const EngineOptions& options, Console& console);
+
+// Computes `ids` as the next tokens of `sequence`, as many a step as fit. `wanted` rows of logits
+// go to `sink`: kLast means the very last. Stops early, without an error, when `stop` says so.
+Status feed_tokens(Engine& engine, SequenceId sequence, std::span<const TokenId> ids,
+                   LogitsWanted wanted, const Engine::LogitsSink& sink,
+                   const std::function<bool(size_t fed)>& stop);
+
+}  // namespace switchyard

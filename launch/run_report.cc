@@ -1,0 +1,121 @@
+#include "launch/run_report.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <nlohmann/json.hpp>
+
+#include "launch/cgroup.h"
+#include "runtime/base/hash.h"
+#include "runtime/base/units.h"
+
+namespace switchyard {
+namespace {
+
+double rate(double amount, double seconds) { return seconds > 0 ? amount / seconds : 0; }
+
+std::string of_limit(double value, double limit) {
+  return limit > 0 ? fmt::format(" ({:.0f} % of what was measured)", 100 * value / limit) : "";
+}
+
+}  // namespace
+
+double RunReport::prefill_rate() const {
+  return rate(static_cast<double>(prompt_tokens), generation.prefill_seconds);
+}
+
+double RunReport::decode_rate() const {
+  const size_t tokens = generation.ids.size();
+  return tokens > 1 ? rate(static_cast<double>(tokens - 1), generation.decode_seconds) : 0;
+}
+
+double RunReport::hit_rate() const {
+  const uint64_t uses = generation.all.expert_hits + generation.all.expert_misses;
+  return uses > 0 ? static_cast<double>(generation.all.expert_hits) / static_cast<double>(uses) : 0;
+}
+
+double RunReport::weight_bytes_per_second() const {
+  const uint64_t bytes = generation.all.weight_bytes_used - generation.prefill.weight_bytes_used;
+  return rate(static_cast<double>(bytes), generation.decode_seconds);
+}
+
+double RunReport::read_bytes_per_second() const {
+  return rate(static_cast<double>(generation.all.expert_bytes_read),
+              generation.prefill_seconds + generation.decode_seconds);
+}
+
+Json report_json(const RunReport& report) {
+  const GenerationResult& made = report.generation;
+  return {
+      {"text", report.text},
+      {"ids", made.ids},
+      {"prompt_tokens", report.prompt_tokens},
+      {"generated_tokens", made.ids.size()},
+      {"finish", finish_name(made.finish)},
+      {"logits_hash", hash_hex(made.logits_hash)},
+      {"seconds",
+       {{"load", report.load_seconds},
+        {"prefill", made.prefill_seconds},
+        {"decode", made.decode_seconds},
+        {"read_wait", made.all.read_wait_seconds}}},
+      {"tokens_per_second", {{"prefill", report.prefill_rate()}, {"decode", report.decode_rate()}}},
+      {"time_to_first_token_seconds", made.prefill_seconds},
+      {"memory",
+       {{"budget_bytes", report.memory.budget_bytes},
+        {"planned_bytes", report.memory.total_bytes()},
+        {"peak_rss_bytes", report.peak_rss_bytes}}},
+      {"experts",
+       {{"hits", made.all.expert_hits},
+        {"misses", made.all.expert_misses},
+        {"hit_rate", report.hit_rate()},
+        {"slots", report.memory.slots},
+        {"count", report.experts}}},
+      {"io",
+       {{"bytes_read", made.all.expert_bytes_read},
+        {"gb_per_s", report.read_bytes_per_second() / 1e9},
+        {"load_bytes", report.load_bytes},
+        {"path", report.read_path}}},
+      {"weights", {{"decode_gb_per_s", report.weight_bytes_per_second() / 1e9}}},
+      {"layout", "A"},
+      {"ranks", 1},
+      {"isa", report.isa},
+      {"threads", report.threads},
+      {"context", report.context},
+      {"chunk", report.memory.chunk},
+  };
+}
+
+std::string report_summary(const RunReport& report, const MachineLimits& limits) {
+  const GenerationResult& made = report.generation;
+  const double weights = report.weight_bytes_per_second();
+  const double reads = report.read_bytes_per_second();
+  std::string text = fmt::format(
+      "prompt {} tokens, {:.1f} tok/s; generated {} tokens, {:.1f} tok/s; first token after {}; "
+      "loaded in {}\n",
+      report.prompt_tokens, report.prefill_rate(), made.ids.size(), report.decode_rate(),
+      format_seconds(made.prefill_seconds), format_seconds(report.load_seconds));
+  text += fmt::format("experts: {:.1f} % hits, {} of {} in memory; read {} at {}{}\n",
+                      100 * report.hit_rate(), report.memory.slots, report.experts,
+                      format_size(made.all.expert_bytes_read), format_rate(reads),
+                      of_limit(reads, limits.drive_bytes_per_second));
+  text += fmt::format("weights: {} while decoding{}; memory {} of {}; {} threads, {}\n",
+                      format_rate(weights), of_limit(weights, limits.memory_bytes_per_second),
+                      format_size(report.peak_rss_bytes), format_size(report.memory.budget_bytes),
+                      report.threads, report.isa);
+  if (limits.memory_bytes_per_second <= 0 && limits.drive_bytes_per_second <= 0) {
+    text += "run `switchyard doctor` once to compare with this machine's limits\n";
+  }
+  return text;
+}
+
+uint64_t peak_rss_bytes() {
+  // Not getrusage first: its number may be that of the process which started this one.
+  if (const auto kib = number_of_key(read_small_file("/proc/self/status"), "VmHWM")) {
+    return *kib * 1024;
+  }
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace switchyard

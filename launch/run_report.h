@@ -1,0 +1,48 @@
+#pragma once
+
+// What `run` reports at its end, for people and as JSON.
+
+#include <cstdint>
+#include <string>
+
+#include "launch/generation.h"
+#include "runtime/base/json.h"
+
+namespace switchyard {
+
+struct RunReport {
+  GenerationResult generation;
+  std::string text;
+  uint64_t prompt_tokens = 0;
+  double load_seconds = 0;
+  uint64_t load_bytes = 0;
+  MemoryPlan memory;
+  uint64_t peak_rss_bytes = 0;
+  std::string isa;
+  std::string read_path;
+  uint32_t threads = 0;
+  uint32_t context = 0;
+  uint32_t experts = 0;  // of all layers
+
+  double prefill_rate() const;  // tokens a second
+  double decode_rate() const;
+  double hit_rate() const;                 // 0…1
+  double weight_bytes_per_second() const;  // while decoding
+  double read_bytes_per_second() const;    // since the prompt began
+};
+
+Json report_json(const RunReport& report);
+
+// What a machine was measured to give; 0: not known.
+struct MachineLimits {
+  double memory_bytes_per_second = 0;
+  double drive_bytes_per_second = 0;
+};
+
+// Several lines.
+std::string report_summary(const RunReport& report, const MachineLimits& limits);
+
+// The largest resident size this process ever had.
+uint64_t peak_rss_bytes();
+
+}  // namespace switchyard

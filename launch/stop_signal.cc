@@ -1,0 +1,48 @@
+#include "launch/stop_signal.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "runtime/base/check.h"
+
+namespace switchyard {
+namespace {
+
+std::atomic<int> received_signal = 0;
+std::atomic<bool> deferred = false;
+std::atomic<bool> alive = false;
+struct sigaction previous_int;
+struct sigaction previous_term;
+
+void on_signal(int number) {
+  int none = 0;
+  const bool first = received_signal.compare_exchange_strong(none, number);
+  if (!first || !deferred) ::_exit(128 + number);
+}
+
+}  // namespace
+
+StopSignal::StopSignal() {
+  CHECK(!alive.exchange(true));
+  received_signal = 0;
+  deferred = false;
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  ::sigaction(SIGINT, &action, &previous_int);
+  ::sigaction(SIGTERM, &action, &previous_term);
+}
+
+StopSignal::~StopSignal() {
+  ::sigaction(SIGINT, &previous_int, nullptr);
+  ::sigaction(SIGTERM, &previous_term, nullptr);
+  alive = false;
+}
+
+void StopSignal::defer() { deferred = true; }
+
+int StopSignal::received() const { return received_signal; }
+
+}  // namespace switchyard

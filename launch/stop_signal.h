@@ -1,0 +1,21 @@
+#pragma once
+
+namespace switchyard {
+
+// While it lives, Ctrl-C (SIGINT) and SIGTERM end the process at once with their exit code; after
+// defer() they are asked for by polling, so that work ends at the next good place, and only a
+// second one ends the process. At most one at a time.
+class StopSignal {
+ public:
+  StopSignal();
+  ~StopSignal();
+  StopSignal(const StopSignal&) = delete;
+
+  void defer();
+  // The signal's number once it came, else 0. Never blocks; any thread.
+  int received() const;
+  // The exit code that belongs to it.
+  int exit_code() const { return 128 + received(); }
+};
+
+}  // namespace switchyard
