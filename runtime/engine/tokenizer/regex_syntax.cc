@@ -2,7 +2,9 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <charconv>
+#include <vector>
 
 namespace switchyard {
 namespace {
@@ -49,14 +51,29 @@ class Translator {
   Status item() {
     switch (peek()) {
       case '\\':
+        atom_ = out_.size();
         return escape();
       case '[':
+        atom_ = out_.size();
         return open_class();
       case '(':
+        open_groups_.push_back(out_.size());
         return open_group();
+      case ')':
+        if (open_groups_.empty()) return refuse("\")\" without \"(\"");
+        atom_ = open_groups_.back();
+        open_groups_.pop_back();
+        copy(1);
+        return {};
       case '{':
         return interval();
+      case '+':
+      case '*':
+      case '?':
+        copy(1);
+        return {};
       default:
+        atom_ = out_.size();
         copy(1);
         return {};
     }
@@ -102,6 +119,7 @@ class Translator {
                        body.find_first_of("0123456789") != std::string_view::npos &&
                        body.find(',') == body.rfind(',');
     if (!valid) {
+      atom_ = out_.size();
       out_ += "\\{";
       ++at_;
       return {};
@@ -112,7 +130,8 @@ class Translator {
     at_ = close + 1;
     // Here + repeats once more, where PCRE2 would take it for "possessive".
     if (peek() == '+') {
-      out_ += "{1,}";
+      out_.insert(atom_, "(?:");
+      out_ += ")+";
       ++at_;
     } else if (peek() == '?' && body.find(',') == std::string_view::npos) {
       return refuse("\"?\" after \"{n}\"");
@@ -213,6 +232,8 @@ class Translator {
   const std::string& where_;
   std::string out_;
   size_t at_ = 0;
+  size_t atom_ = 0;  // where in out_ the thing begins that a quantifier would repeat
+  std::vector<size_t> open_groups_;
   bool in_class_ = false;
 };
 
