@@ -120,7 +120,7 @@ Check check_numa() {
   if (!topology.loaded()) return {"NUMA", CheckState::kMissing, "unknown", "hwloc cannot tell"};
   const int nodes = topology.count(HWLOC_OBJ_NUMANODE);
   Check check{"NUMA", CheckState::kOk, counted(nodes, "node"), ""};
-  for (int node = 0; node < std::min(nodes, 16); ++node) {
+  for (int node = 0; nodes > 1 && node < std::min(nodes, 16); ++node) {
     check.value +=
         fmt::format("{}{}", node == 0 ? ", " : " + ", format_size(topology.node_bytes(node)));
   }
