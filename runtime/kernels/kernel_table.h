@@ -6,7 +6,7 @@
 // alignment beyond their type's. Sizes need be no multiple of anything, but rows of activations are
 // padded: `y` rows of a product are written in whole blocks of 16 elements.
 //
-// e^x is ours: within 1.1 units in the last place, 0 at −inf and inf above 88.73, NaN stays.
+// e^x is ours: within one unit in the last place, 0 at −inf and inf above 88.73, NaN stays.
 // sigmoid(x) = 1 / (1 + e^−x), silu(x) = x / (1 + e^−x). A reduction over n elements takes element
 // i into partial i mod 16 from +0, the last 16 filled up with zeros, and joins the partials
 // pairwise: i, i + 8; then i, i + 4; i, i + 2; i, i + 1.

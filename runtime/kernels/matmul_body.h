@@ -22,6 +22,7 @@ inline constexpr size_t kPrefetchBytes = 1024;    // ahead of each block of weig
 template <class V>
 static void pack(const float* x, size_t x_stride, const uint32_t* rows, uint32_t count,
                  uint32_t cols, float* packed) {
+  static_assert(V::kTileTokens <= 16);
   for (uint32_t first = 0; first < count; first += V::kTileTokens) {
     const uint32_t width = count - first < V::kTileTokens ? count - first : V::kTileTokens;
     const float* row[16] = {};

@@ -61,7 +61,7 @@ static inline float first_lane(V v) {
   return lanes[0];
 }
 
-// e^x within 1.1 units in the last place: x = n·ln 2 + r, a polynomial of degree 7 in r, and 2^n as
+// e^x within one unit in the last place: x = n·ln 2 + r, a polynomial of degree 7 in r, and 2^n as
 // two factors, so that denormal results are rounded once. 0 at −inf, inf above 88.73, NaN stays.
 template <class V>
 static inline V exp(V x) {

@@ -184,9 +184,9 @@ TEST(RowOps, ExpIsAccurateWhereSoftmaxUsesIt) {
       float pair[2] = {0, x};
       kernels->softmax(pair, 2);
       const long double exact = std::exp(static_cast<long double>(x));
-      const long double unit =
-          std::max(exact * FLT_EPSILON, static_cast<long double>(FLT_TRUE_MIN));
-      ASSERT_NEAR(pair[1], exact, 1.1L * unit) << x;
+      const auto rounded = static_cast<float>(exact);
+      const float unit = std::nextafter(rounded, INFINITY) - rounded;
+      ASSERT_NEAR(pair[1], exact, 1.0L * unit) << x;
     }
   }
 }
