@@ -73,6 +73,7 @@ class ExpertCache::Impl {
  public:
   Impl(const ExpertSource& source, const ExpertCacheOptions& options, Slab slab,
        std::unique_ptr<EvictionPolicy> policy, QueueChoice choice);
+  ~Impl() { end_request(); }
 
   Status fill(const std::function<void(uint64_t, uint64_t)>& progress);
   void request(uint16_t layer, std::span<const uint16_t> experts);

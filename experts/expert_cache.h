@@ -23,8 +23,8 @@ class SlotPool;
 struct ExpertCacheOptions {
   uint32_t slots = 0;
   uint32_t staging = 0;  // experts on their way at once, when the source is not direct
-  uint32_t read_chunk_bytes = 1 << 20;
-  uint32_t queue_depth = 64;
+  uint32_t read_chunk_bytes = 1 << 20;  // of one read at most; a multiple of kPageBytes
+  uint32_t queue_depth = 64;            // reads in flight at most
   std::string policy = "lru";
   // Makes the queue over the cache's slab; empty: open_read_queue(). Tests put a faulty one here.
   std::function<std::unique_ptr<ReadQueue>(std::span<std::byte> slab)> make_queue = {};

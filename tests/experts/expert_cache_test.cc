@@ -131,6 +131,7 @@ TEST_P(ExpertCacheTest, MissesOverlap) {
   const auto cache = make(*experts, 8, {.latency_min = microseconds(100)}, 64, 8);
   ASSERT_TRUE(run(model, *cache, 0, {0, 1, 2, 3, 4, 5, 6, 7}));
   EXPECT_EQ(clock_.now, nanoseconds(microseconds(100)));
+  EXPECT_GT(cache->counters().wait_seconds, 0);
 }
 
 TEST_P(ExpertCacheTest, TheQueueIsKeptFull) {
@@ -226,7 +227,8 @@ TEST_P(ExpertCacheTest, DestroyedWhileReading) {
   ExpertCacheOptions options{.slots = 8, .staging = 8, .read_chunk_bytes = 4096};
   options.make_queue = [](auto) { return std::make_unique<PreadQueue>(16); };
   const auto cache = *ExpertCache::create(*experts, options);
-  cache->request(0, Experts{0, 1, 2, 3, 4, 5, 6, 7});
+  ASSERT_TRUE(run(model, *cache, 0, {6, 7}));
+  cache->request(0, Experts{0, 1, 2, 3, 4, 5, 6, 7});  // with hits that nobody takes
 }
 
 // Whatever queue this machine gives.
