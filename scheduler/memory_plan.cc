@@ -49,18 +49,19 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs, uint64_t budget_bytes) 
                          needs.expert_bytes_max - needs.slots_min * needs.slot_bytes);
   // What buffers may take beside the slots: a quarter, or all that the slots cannot use.
   uint64_t for_buffers = std::max(spare / 4, spare - std::min(spare, slots_all));
-  const auto take = [&](uint64_t each, uint32_t most) {
-    const uint32_t count = affordable(for_buffers, each, most);
+  const auto take = [&](uint64_t most_bytes, uint64_t each, uint32_t most) {
+    const uint32_t count = affordable(std::min(most_bytes, for_buffers), each, most);
     for_buffers -= count * each;
     spare -= count * each;
     return count;
   };
 
   MemoryPlan plan;
-  plan.staging = needs.staging_bytes == 0 ? 0 : 1 + take(needs.staging_bytes, kStagingMax - 1);
-  plan.logits_rows = 1 + take(needs.logits_row_bytes, kLogitsRowsMax - 1);
-  plan.chunk =
-      needs.chunk_min + take(needs.activation_row_bytes, needs.chunk_wanted - needs.chunk_min);
+  plan.chunk = needs.chunk_min + take(for_buffers / 2, needs.activation_row_bytes,
+                                      needs.chunk_wanted - needs.chunk_min);
+  plan.staging =
+      needs.staging_bytes == 0 ? 0 : 1 + take(for_buffers, needs.staging_bytes, kStagingMax - 1);
+  plan.logits_rows = 1 + take(for_buffers, needs.logits_row_bytes, kLogitsRowsMax - 1);
   plan.slots = needs.slots_min + affordable(std::min(spare, slots_all), needs.slot_bytes,
                                             needs.experts - needs.slots_min);
   plan.budget_bytes = budget_bytes;

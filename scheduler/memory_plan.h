@@ -46,8 +46,9 @@ struct MemoryPlan {
 // The smallest budget plan_memory() accepts.
 uint64_t minimum_memory_bytes(const MemoryNeeds& needs);
 
-// Large chunks first, as long as they take no more than a quarter of what is left beside the slots;
-// the rest goes to slots. kNoMemory names the budget given and the one that does.
+// A quarter of what is left beyond the minimum goes to buffers (half of it to larger chunks), and
+// all that the slots cannot use; the rest goes to slots. kNoMemory names the budget given and the
+// one that does.
 Result<MemoryPlan> plan_memory(const MemoryNeeds& needs, uint64_t budget_bytes);
 
 }  // namespace switchyard

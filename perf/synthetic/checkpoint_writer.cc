@@ -108,7 +108,7 @@ class Writer {
     const NormalTable& table = table_of(tensor.fill);
     const uint64_t seed = seed_of(tensor, options_.seed);
     const auto blocks = static_cast<uint32_t>(ceil_div(piece.size(), kBlockBytes));
-    pool_.split(blocks, [&](uint32_t begin, uint32_t end) {
+    pool_.split(blocks, kBlockBytes, [&](uint32_t begin, uint32_t end) {
       for (uint64_t block = begin; block < end; ++block) {
         const auto rest = piece.subspan(block * kBlockBytes);
         // Prng is a counter: seeds this far apart never meet within a block.

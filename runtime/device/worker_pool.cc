@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -15,6 +16,7 @@
 namespace switchyard {
 namespace {
 
+constexpr uint64_t kWorkMin = 8192;  // elements that take about as long as waking a thread
 constexpr int kSpins = 20000;  // some tens of microseconds: longer than the gaps inside a layer
 
 // The processors this process may use.
@@ -107,11 +109,17 @@ void WorkerPool::run(const std::function<void(uint32_t)>& work) {
                [this] { return state_->running.load(std::memory_order_acquire) == 0; });
 }
 
-void WorkerPool::split(uint32_t count, const std::function<void(uint32_t, uint32_t)>& work) {
-  const uint32_t parts = threads();
+void WorkerPool::split(uint32_t count, uint64_t item_work,
+                       const std::function<void(uint32_t, uint32_t)>& work) {
+  const uint64_t worth = count * item_work / kWorkMin;
+  const auto parts = static_cast<uint32_t>(std::clamp<uint64_t>(worth, 1, threads()));
+  if (parts == 1) {
+    if (count > 0) work(0, count);
+    return;
+  }
   run([&](uint32_t thread) {
     const auto at = [&](uint32_t i) {
-      return static_cast<uint32_t>(static_cast<uint64_t>(count) * i / parts);
+      return static_cast<uint32_t>(static_cast<uint64_t>(count) * std::min(i, parts) / parts);
     };
     const uint32_t begin = at(thread), end = at(thread + 1);
     if (begin < end) work(begin, end);

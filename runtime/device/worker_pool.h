@@ -22,8 +22,10 @@ class WorkerPool {
   // Calls work(thread) once on every thread and returns when all have returned. Blocks.
   void run(const std::function<void(uint32_t thread)>& work);
 
-  // Calls work(begin, end) on consecutive ranges of [0, count), one range a thread.
-  void split(uint32_t count, const std::function<void(uint32_t begin, uint32_t end)>& work);
+  // Calls work(begin, end) on consecutive ranges of [0, count), one range a thread. `item_work` is
+  // what one item costs, in elements touched or so: threads that would get too little stay asleep.
+  void split(uint32_t count, uint64_t item_work,
+             const std::function<void(uint32_t begin, uint32_t end)>& work);
 
  private:
   struct State;

@@ -84,7 +84,9 @@ void attend(const Compute& compute, const ModelSpec& spec, uint32_t layer,
   const uint32_t window = spec.layers[layer].window;
   const uint32_t group_width = attention.group_heads() * attention.head_dim;
   const auto tasks = static_cast<uint32_t>(rows.size()) * attention.kv_heads;
-  compute.pool.split(tasks, [&](uint32_t first, uint32_t last) {
+  const uint64_t positions =
+      window != 0 ? std::min(rows.back().position + 1, window) : rows.back().position + 1;
+  compute.pool.split(tasks, positions * group_width, [&](uint32_t first, uint32_t last) {
     for (uint32_t task = first; task < last; ++task) {
       const uint32_t row = task / attention.kv_heads, head = task % attention.kv_heads;
       const uint32_t end = rows[row].position + 1;
@@ -103,16 +105,19 @@ void attend(const Compute& compute, const ModelSpec& spec, uint32_t layer,
 void rope_angles(const Compute& compute, const ModelSpec& spec, std::span<const StepRow> rows,
                  Workspace& workspace) {
   const size_t stride = padded(spec.attention.head_dim / 2);
-  compute.pool.split(static_cast<uint32_t>(rows.size()), [&](uint32_t first, uint32_t last) {
-    for (uint32_t row = first; row < last; ++row) {
-      for (size_t i = 0; i < spec.rope.inverse_frequency.size(); ++i) {
-        const float angle = static_cast<float>(rows[row].position) * spec.rope.inverse_frequency[i];
-        const float factor = spec.rope.attention_factor;
-        workspace.cos[row * stride + i] = static_cast<float>(exact_cos(angle)) * factor;
-        workspace.sin[row * stride + i] = static_cast<float>(exact_sin(angle)) * factor;
-      }
-    }
-  });
+  const uint64_t angle_work = uint64_t{64} * spec.rope.inverse_frequency.size();
+  compute.pool.split(
+      static_cast<uint32_t>(rows.size()), angle_work, [&](uint32_t first, uint32_t last) {
+        for (uint32_t row = first; row < last; ++row) {
+          for (size_t i = 0; i < spec.rope.inverse_frequency.size(); ++i) {
+            const float angle =
+                static_cast<float>(rows[row].position) * spec.rope.inverse_frequency[i];
+            const float factor = spec.rope.attention_factor;
+            workspace.cos[row * stride + i] = static_cast<float>(exact_cos(angle)) * factor;
+            workspace.sin[row * stride + i] = static_cast<float>(exact_sin(angle)) * factor;
+          }
+        }
+      });
 }
 
 uint64_t attention_block(const Compute& compute, const ModelSpec& spec, uint32_t layer,
@@ -131,11 +136,13 @@ uint64_t attention_block(const Compute& compute, const ModelSpec& spec, uint32_t
                                       project(weights.k, workspace.k, strides.kv),
                                       project(weights.v, workspace.v, strides.kv)};
   run_products(compute.pool, compute.kernels, qkv);
-  compute.pool.split(count, [&](uint32_t first, uint32_t last) {
-    for (uint32_t row = first; row < last; ++row) {
-      finish_row(compute.kernels, spec, layer, weights, rows[row], row, cache, workspace);
-    }
-  });
+  compute.pool.split(count, attention.q_width() + uint64_t{2} * attention.kv_width(),
+                     [&](uint32_t first, uint32_t last) {
+                       for (uint32_t row = first; row < last; ++row) {
+                         finish_row(compute.kernels, spec, layer, weights, rows[row], row, cache,
+                                    workspace);
+                       }
+                     });
   attend(compute, spec, layer, rows, cache, workspace);
 
   pack_rows(compute.pool, compute.kernels, workspace.attended, strides.q, count,

@@ -22,15 +22,15 @@ namespace {
 
 constexpr uint32_t kChunkDefault = 512;
 
-MemoryNeeds memory_needs(const ModelSource& source, const EngineOptions& options,
-                         uint64_t dense_bytes) {
+Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions& options) {
+  CHECK(options.context >= 1 && options.sequences >= 1);
   const ModelSpec& spec = source.spec();
   const ExpertSource& experts = source.experts();
   const auto workspace = [&](uint32_t rows, uint32_t logits) {
     return Workspace::bytes(spec, rows, logits);
   };
   MemoryNeeds needs;
-  needs.dense_bytes = dense_bytes;
+  needs.dense_bytes = TRY(DenseWeights::bytes(source));
   needs.kv_bytes = KvCache::bytes(spec, options.context, options.sequences);
   needs.other_bytes = options.other_bytes;
   needs.activation_bytes = workspace(0, 0);
@@ -92,20 +92,26 @@ class Engine::Impl {
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
+Result<MemoryPlan> Engine::plan(const ModelSource& source, const EngineOptions& options) {
+  return plan_memory(TRY(memory_needs(source, options)), options.memory_bytes);
+}
+
+Result<uint64_t> Engine::minimum_bytes(const ModelSource& source, const EngineOptions& options) {
+  return minimum_memory_bytes(TRY(memory_needs(source, options)));
+}
+
 Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
                                                const EngineOptions& options,
                                                const LoadProgress& progress) {
-  CHECK(options.threads >= 1 && options.context >= 1 && options.sequences >= 1);
+  CHECK(options.threads >= 1);
   const Kernels* kernels = TRY(select_kernels(options.isa));
-  const uint64_t dense_bytes = TRY(DenseWeights::bytes(source));
-  const MemoryPlan plan =
-      TRY(plan_memory(memory_needs(source, options, dense_bytes), options.memory_bytes));
+  const MemoryPlan plan = TRY(Engine::plan(source, options));
 
   auto impl = std::make_unique<Impl>(source, *kernels, options.threads);
   impl->plan = plan;
   const uint64_t fill_bytes = plan.slots * source.experts().layout().bytes();
   const auto report = [&](uint64_t done) {
-    if (progress.report) progress.report(done, dense_bytes + fill_bytes);
+    if (progress.report) progress.report(done, plan.dense_bytes + fill_bytes);
   };
   impl->weights = TRY(DenseWeights::load(source, report));
   impl->kv = TRY(KvCache::create(impl->spec, options.context, options.sequences));
@@ -115,8 +121,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   cache_options.staging = plan.staging;
   cache_options.policy = options.policy;
   impl->cache = TRY(ExpertCache::create(source.experts(), cache_options));
-  TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(dense_bytes + done); }));
-  impl->load_bytes = dense_bytes + fill_bytes;
+  TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(plan.dense_bytes + done); }));
+  impl->load_bytes = plan.dense_bytes + fill_bytes;
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -184,7 +190,7 @@ void Engine::Impl::lay_rows(const StepPlan& step) {
 
 void Engine::Impl::norm_rows(const std::vector<float>& weight) {
   const size_t stride = padded(spec.hidden);
-  pool.split(count(), [&](uint32_t first, uint32_t last) {
+  pool.split(count(), spec.hidden, [&](uint32_t first, uint32_t last) {
     for (uint32_t row = first; row < last; ++row) {
       kernels.rms_norm(workspace.x + row * stride, weight.data(), spec.hidden, spec.hidden,
                        spec.norm_eps, workspace.normed + row * stride);
@@ -194,7 +200,7 @@ void Engine::Impl::norm_rows(const std::vector<float>& weight) {
 
 void Engine::Impl::add_update() {
   const size_t stride = padded(spec.hidden);
-  pool.split(count(), [&](uint32_t first, uint32_t last) {
+  pool.split(count(), spec.hidden, [&](uint32_t first, uint32_t last) {
     for (uint32_t row = first; row < last; ++row) {
       float* x = workspace.x + row * stride;
       kernels.add(x, workspace.update + row * stride, spec.hidden, x);

@@ -43,6 +43,11 @@ struct LoadProgress {
 
 class Engine {
  public:
+  // How create() would spend the budget; loads nothing.
+  static Result<MemoryPlan> plan(const ModelSource& source, const EngineOptions& options);
+  // The smallest memory_bytes that create() accepts.
+  static Result<uint64_t> minimum_bytes(const ModelSource& source, const EngineOptions& options);
+
   // Plans the memory, loads the dense weights and fills the slots. kNoMemory before anything is
   // loaded when the budget is too small. `source` must outlive the engine.
   static Result<std::unique_ptr<Engine>> create(const ModelSource& source,

@@ -55,7 +55,7 @@ void MoeBlock::route(const Compute& compute, const LayerWeights& weights, uint32
                           .y_stride = stride};
   run_products(compute.pool, compute.kernels, {&scores, 1});
   const uint32_t k = spec_.moe.top_k;
-  compute.pool.split(count, [&](uint32_t first, uint32_t last) {
+  compute.pool.split(count, uint64_t{4} * spec_.moe.experts, [&](uint32_t first, uint32_t last) {
     for (uint32_t row = first; row < last; ++row) {
       route_token(compute.kernels, {workspace.router_logits + row * stride, spec_.moe.experts},
                   spec_.moe.renormalise, {workspace.routed + row * k, k});
@@ -96,6 +96,7 @@ Status MoeBlock::compute_experts(const Compute& compute, uint32_t layer, ExpertC
     const std::vector<ExpertLease> leases = TRY(cache.next());
     if (leases.empty()) return {};
     std::vector<Product> gated, down;
+    uint64_t floats = 0;  // of packed inputs
     for (const ExpertLease& lease : leases) {
       const uint32_t begin = bucket_begin_[lease.key().expert];
       const uint32_t tokens = bucket_begin_[lease.key().expert + 1U] - begin;
@@ -110,10 +111,12 @@ Status MoeBlock::compute_experts(const Compute& compute, uint32_t layer, ExpertC
                       .tokens = tokens,
                       .y = workspace.expert_rows + begin * hidden_stride,
                       .y_stride = hidden_stride});
+      floats += uint64_t{tokens} * hidden;
       weight_bytes += product_weight_bytes(gated.back()) + product_weight_bytes(down.back());
     }
     const auto each_bucket = [&](const auto& pack) {
-      compute.pool.split(static_cast<uint32_t>(leases.size()), [&](uint32_t first, uint32_t last) {
+      const auto buckets = static_cast<uint32_t>(leases.size());
+      compute.pool.split(buckets, floats / buckets, [&](uint32_t first, uint32_t last) {
         for (uint32_t i = first; i < last; ++i) {
           pack(bucket_begin_[leases[i].key().expert], gated[i].tokens);
         }
@@ -136,7 +139,7 @@ Status MoeBlock::compute_experts(const Compute& compute, uint32_t layer, ExpertC
 void MoeBlock::combine(const Compute& compute, uint32_t count, Workspace& workspace) const {
   const uint32_t k = spec_.moe.top_k;
   const size_t stride = padded(spec_.hidden);
-  compute.pool.split(count, [&](uint32_t first, uint32_t last) {
+  compute.pool.split(count, k * stride, [&](uint32_t first, uint32_t last) {
     std::array<std::pair<uint32_t, uint32_t>, kTopKMax> picks;  // leaf, pick
     std::array<uint32_t, kTopKMax> places;
     std::array<float*, kTopKMax> rows;
@@ -162,7 +165,7 @@ void MoeBlock::combine(const Compute& compute, uint32_t count, Workspace& worksp
 void MoeBlock::add_shared(const Compute& compute, uint32_t count, Workspace& workspace) const {
   const Kernels& kernels = compute.kernels;
   const size_t stride = padded(spec_.hidden);
-  compute.pool.split(count, [&](uint32_t first, uint32_t last) {
+  compute.pool.split(count, stride, [&](uint32_t first, uint32_t last) {
     for (uint32_t row = first; row < last; ++row) {
       float* shared = workspace.shared + row * stride;
       float* update = workspace.update + row * stride;

@@ -13,6 +13,8 @@ namespace {
 // that threads end together, many enough that weights stream.
 constexpr uint32_t kPieceBlocks = 8;
 
+constexpr uint64_t kMultipliesMin = 32768;  // fewer are done before another thread is awake
+
 uint32_t pieces_of(const Product& product) {
   return static_cast<uint32_t>(ceil_div(product.w->blocks(), kPieceBlocks));
 }
@@ -34,7 +36,19 @@ void run_piece(const Kernels& kernels, const Product& product, uint32_t piece) {
 
 void run_products(WorkerPool& pool, const Kernels& kernels, std::span<const Product> products) {
   uint32_t pieces = 0;
-  for (const Product& product : products) pieces += pieces_of(product);
+  uint64_t multiplies = 0;
+  for (const Product& product : products) {
+    pieces += pieces_of(product);
+    multiplies += uint64_t{product.w->rows} * product.w->cols * product.tokens;
+  }
+  if (multiplies < kMultipliesMin) {
+    for (const Product& product : products) {
+      for (uint32_t piece = 0; piece < pieces_of(product); ++piece) {
+        run_piece(kernels, product, piece);
+      }
+    }
+    return;
+  }
   std::atomic<uint32_t> next{0};
   pool.run([&](uint32_t) {
     auto product = products.begin();
@@ -53,10 +67,9 @@ void pack_rows(WorkerPool& pool, const Kernels& kernels, const float* x, size_t 
     kernels.pack(x + begin * x_stride, x_stride, nullptr, end - begin, cols,
                  packed + static_cast<size_t>(begin) * cols);
   };
-  if (count <= tile) return pack(0, count);
-  pool.split(static_cast<uint32_t>(ceil_div(count, tile)), [&](uint32_t begin, uint32_t end) {
-    pack(begin * tile, std::min(end * tile, count));
-  });
+  pool.split(
+      static_cast<uint32_t>(ceil_div(count, tile)), uint64_t{tile} * cols,
+      [&](uint32_t begin, uint32_t end) { pack(begin * tile, std::min(end * tile, count)); });
 }
 
 uint64_t product_weight_bytes(const Product& product) {

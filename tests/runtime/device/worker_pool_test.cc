@@ -37,7 +37,7 @@ TEST(WorkerPool, SplitsARangeWithoutGapOrOverlap) {
   WorkerPool pool(3);
   for (const uint32_t count : {0u, 1u, 2u, 3u, 100u}) {
     std::vector<int> seen(count);
-    pool.split(count, [&](uint32_t begin, uint32_t end) {
+    pool.split(count, 1 << 20, [&](uint32_t begin, uint32_t end) {
       for (uint32_t i = begin; i < end; ++i) ++seen[i];
     });
     EXPECT_EQ(seen, std::vector<int>(count, 1));
@@ -49,7 +49,7 @@ TEST(WorkerPool, PublishesWhatTheCallerWroteAndReadsWhatThreadsWrote) {
   std::vector<uint64_t> values(64);
   for (uint64_t round = 1; round <= 2000; ++round) {
     values.assign(64, round);
-    pool.split(64, [&](uint32_t begin, uint32_t end) {
+    pool.split(64, 1 << 20, [&](uint32_t begin, uint32_t end) {
       for (uint32_t i = begin; i < end; ++i) values[i] += i;
     });
     ASSERT_EQ(std::accumulate(values.begin(), values.end(), uint64_t{0}), round * 64 + 2016);
