@@ -61,6 +61,21 @@ std::string place_of(const Checkpoint& checkpoint, const TensorInfo& tensor) {
   return fmt::format("{}, tensor {}", checkpoint.file(tensor.file).path(), tensor.name);
 }
 
+// Interleaves a matrix block by block, each looked at while it is in cache; false at the first NaN
+// or infinity.
+bool interleave_finite(DType dtype, const std::byte* source, uint32_t rows, uint32_t cols,
+                       std::byte* out) {
+  const size_t stride = cols * dtype_bytes(dtype);
+  for (uint32_t row = 0; row < rows; row += kLanes) {
+    const uint32_t rows_here = std::min(kLanes, rows - row);
+    const std::byte* block = source + row * stride;
+    if (!all_finite(dtype, {block, rows_here * stride})) return false;
+    interleave_block(dtype, block, stride, rows_here, cols, out);
+    out += block_bytes(dtype, cols);
+  }
+  return true;
+}
+
 Result<const TensorInfo*> find_tensor(const Checkpoint& checkpoint, const std::string& name,
                                       std::array<uint64_t, 2> shape) {
   const TensorInfo* tensor = checkpoint.find(name);
@@ -115,13 +130,12 @@ class FolderSource final : public ExpertSource {
     for (size_t i = 0; i < tensors.size(); ++i) {
       const TensorInfo& tensor = *tensors[i];
       const std::byte* data = staged[plan.places[i].piece].data + plan.places[i].offset;
-      if (!all_finite(layout_.dtype, {data, tensor.bytes})) {
+      const auto rows = static_cast<uint32_t>(tensor.shape[0]);
+      const auto cols = static_cast<uint32_t>(tensor.shape[1]);
+      if (!interleave_finite(layout_.dtype, data, rows, cols, out)) {
         return tl::unexpected(
             in_expert({Code::kBadData, "NaN or infinity", place_of(checkpoint_, tensor), {}}, key));
       }
-      const auto rows = static_cast<uint32_t>(tensor.shape[0]);
-      const auto cols = static_cast<uint32_t>(tensor.shape[1]);
-      interleave(layout_.dtype, data, rows, cols, out);
       out += matrix_bytes(layout_.dtype, rows, cols);
     }
     return {};
