@@ -45,13 +45,13 @@ Made make_step(const std::string& type, Fields& fields) {
     return std::make_unique<StepOf<StripSink, StripSpec>>(spec);
   }
   if (type == "Replace") {
-    auto pattern = std::make_shared<const Pattern>(
-        TRY(Pattern::parse(*TRY(fields.value("pattern")), fields.where())));
-    if (pattern->literal_text() == nullptr) {
+    const Json& spec = *TRY(fields.value("pattern"));
+    const Pattern pattern = TRY(Pattern::parse(spec, fields.where()));
+    if (pattern.literal_text() == nullptr) {
       return fields.unsupported("Replace with an expression is not supported");
     }
     return std::make_unique<StepOf<ReplaceSink, std::string, std::string>>(
-        *pattern->literal_text(), TRY(fields.text("content")));
+        *pattern.literal_text(), TRY(fields.text("content")));
   }
   return fields.unsupported(fmt::format("type {} is not supported", type));
 }

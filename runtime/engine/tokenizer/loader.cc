@@ -121,11 +121,11 @@ Result<Bpe> load_model(std::string_view json, size_t id_limit, const std::string
   const BpeOptions options = TRY(load_options(sections, where));
   Vocab vocab = TRY(load_vocab(TRY(large_member(sections, "vocab", where)), id_limit, where));
   MergeLoader merges(vocab, where);
-  TRY_STATUS(for_each_pair(TRY(large_member(sections, "merges", where)), where,
-                           [&](std::string_view first, const std::string_view* second) {
-                             return second == nullptr ? merges.add(first)
-                                                      : merges.add(first, *second);
-                           }));
+  const std::string_view list = TRY(large_member(sections, "merges", where));
+  TRY_STATUS(
+      for_each_pair(list, where, [&](std::string_view first, const std::string_view* second) {
+        return second == nullptr ? merges.add(first) : merges.add(first, *second);
+      }));
   return Bpe::make(std::move(vocab), merges.take(), options, where);
 }
 
@@ -160,14 +160,20 @@ Result<TokenizerParts> load_tokenizer(std::string_view text, const std::string& 
   const Json decoder = TRY(member("decoder"));
   // An id beyond the file's length would make tables larger than anything the file can fill.
   const size_t id_limit = std::max(text.size(), kIdLimitMin);
-  return TokenizerParts{
-      TRY(parse_added_tokens(added_tokens, where)),
-      TRY(parse_normalizers(normalizer, where)),
-      TRY(parse_pre_tokenizers(pre_tokenizer, where)),
-      TRY(PostProcessor::parse(post_processor, where)),
-      TRY(parse_decoder(decoder, where)),
-      TRY(load_model(TRY(large_member(sections, "model", where)), id_limit, where)),
-      id_limit};
+  // One by one: a return from within braces would leak the members made so far.
+  auto added = TRY(parse_added_tokens(added_tokens, where));
+  auto normalizers = TRY(parse_normalizers(normalizer, where));
+  auto pre_tokenizers = TRY(parse_pre_tokenizers(pre_tokenizer, where));
+  auto processor = TRY(PostProcessor::parse(post_processor, where));
+  auto steps = TRY(parse_decoder(decoder, where));
+  auto bpe = TRY(load_model(TRY(large_member(sections, "model", where)), id_limit, where));
+  return TokenizerParts{std::move(added),
+                        std::move(normalizers),
+                        std::move(pre_tokenizers),
+                        std::move(processor),
+                        std::move(steps),
+                        std::move(bpe),
+                        id_limit};
 }
 
 }  // namespace switchyard

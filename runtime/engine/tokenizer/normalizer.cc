@@ -170,7 +170,8 @@ Made make_step(const std::string& type, Fields& fields) {
     return std::make_unique<Strip>(left, TRY(fields.flag("strip_right", true)));
   }
   if (type == "Replace") {
-    Pattern pattern = TRY(Pattern::parse(*TRY(fields.value("pattern")), fields.where()));
+    const Json& spec = *TRY(fields.value("pattern"));
+    Pattern pattern = TRY(Pattern::parse(spec, fields.where()));
     return std::make_unique<Replace>(std::move(pattern), TRY(fields.text("content")));
   }
   return fields.unsupported(fmt::format("type {} is not supported", type));

@@ -54,8 +54,8 @@ Status PostProcessor::append(const Json& spec, const std::string& where) {
   for (const Json& part : *TRY(fields.list("single"))) {
     Fields one = TRY(Fields::of(part, "post_processor", where));
     const bool is_text = one.has("Sequence");
-    Fields inner = TRY(Fields::of(*TRY(one.value(is_text ? "Sequence" : "SpecialToken")),
-                                  "post_processor", where));
+    const Json& content = *TRY(one.value(is_text ? "Sequence" : "SpecialToken"));
+    Fields inner = TRY(Fields::of(content, "post_processor", where));
     const std::string id = TRY(inner.text("id"));
     if (is_text) {
       if (id != "A") return fields.unsupported("the template for one text wants another");

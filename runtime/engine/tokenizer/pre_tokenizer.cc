@@ -196,7 +196,8 @@ Status append_metaspace(Fields& fields, PreTokenizers& out) {
 
 Result<std::unique_ptr<const PreTokenizer>> make_split(const std::string& type, Fields& fields) {
   if (type == "Split") {
-    Pattern pattern = TRY(Pattern::parse(*TRY(fields.value("pattern")), fields.where()));
+    const Json& spec = *TRY(fields.value("pattern"));
+    Pattern pattern = TRY(Pattern::parse(spec, fields.where()));
     const SplitBehavior behavior = TRY(parse_behavior(fields, "Isolated"));
     return std::make_unique<PatternSplit>(std::move(pattern), behavior,
                                           TRY(fields.flag("invert", false)));

@@ -7,7 +7,6 @@
 #include "runtime/engine/tokenizer/decoder.h"
 #include "runtime/engine/tokenizer/normalizer.h"
 #include "runtime/engine/tokenizer/pre_tokenizer.h"
-#include "runtime/engine/tokenizer/regex_syntax.h"
 #include "runtime/engine/tokenizer/unicode.h"
 
 namespace switchyard {
