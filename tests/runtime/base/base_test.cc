@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -42,7 +43,7 @@ TEST(Try, GivesTheValueOrReturnsTheError) {
 std::string spelled(const std::vector<uint32_t>& active, uint32_t leaves) {
   const auto leaf = [&](uint32_t i) { return std::to_string(active[i]); };
   const auto join = [](const std::string& a, const std::string& b) {
-    return "(" + a + "+" + b + ")";
+    return fmt::format("({}+{})", a, b);
   };
   return tree_sum(active.data(), 0, static_cast<uint32_t>(active.size()), 0, leaves, leaf, join);
 }
@@ -56,31 +57,6 @@ TEST(Tree, InactiveLeavesContributeNothing) {
   EXPECT_EQ(spelled({1, 2, 3}, 8), "(1+(2+3))");
   EXPECT_EQ(spelled({0, 3, 7}, 8), "((0+3)+7)");
   EXPECT_EQ(spelled({6}, 8), "6");
-}
-
-// Any cut of the leaves into the tree's own nodes gives the same association.
-TEST(Tree, OfTheWholeIsTheTreeOfItsHalves) {
-  Prng prng(4);
-  for (int round = 0; round < 200; ++round) {
-    const auto leaves = static_cast<uint32_t>(2 + prng.below(40));
-    std::vector<uint32_t> active, left, right;
-    const uint32_t split = tree_split(0, leaves);
-    for (uint32_t i = 0; i < leaves; ++i) {
-      if (prng.below(3) == 0) continue;
-      active.push_back(i);
-      (i < split ? left : right).push_back(i);
-    }
-    if (left.empty() || right.empty()) continue;
-    EXPECT_EQ(spelled(active, leaves),
-              "(" + spelled(left, split) + "+" +
-                  tree_sum(
-                      right.data(), 0, static_cast<uint32_t>(right.size()), split, leaves,
-                      [&](uint32_t i) { return std::to_string(right[i]); },
-                      [](const std::string& a, const std::string& b) {
-                        return "(" + a + "+" + b + ")";
-                      }) +
-                  ")");
-  }
 }
 
 TEST(Utf8, KnowsWholeCharactersFromBrokenOnes) {
