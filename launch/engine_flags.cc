@@ -59,15 +59,15 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
 
 Result<std::unique_ptr<Engine>> start_engine(const ModelSource& source,
                                              const EngineOptions& options, Console& console) {
-  for (const std::string& warning : source.spec().warnings) {
-    console.err << "warning: " << warning << std::endl;
-  }
   std::unique_ptr<Engine> engine;
   {
     Progress progress(console, "loading");
     LoadProgress load;
     load.report = [&](uint64_t done, uint64_t all) { progress.update(done, all); };
     engine = TRY(Engine::create(source, options, load));
+  }
+  for (const std::string& warning : source.spec().warnings) {
+    console.err << "warning: " << warning << std::endl;
   }
   if (!engine->warning().empty()) console.err << "warning: " << engine->warning() << std::endl;
   return engine;

@@ -30,7 +30,8 @@ struct EngineFlags {
 // kNoMemory when --memory is missing and the machine does not tell.
 Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source);
 
-// Engine::create with a progress line on the console, then the engine's warnings.
+// Engine::create with a progress line on the console, then the model's and the engine's
+// warnings. Nothing but the progress is printed before an error.
 Result<std::unique_ptr<Engine>> start_engine(const ModelSource& source,
                                              const EngineOptions& options, Console& console);
 

@@ -1,6 +1,7 @@
 #include "launch/model_files.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -13,6 +14,7 @@ namespace switchyard {
 namespace {
 
 constexpr uint64_t kTextFileBytesMax = uint64_t{256} << 20;
+constexpr uint64_t kTokenizerTablesBytes = 64 << 10;  // what even a small one needs
 constexpr std::string_view kTokenizerFile = "tokenizer.json";
 
 Result<std::optional<std::string>> read_packed(const std::string& path, std::string_view name) {
@@ -40,11 +42,16 @@ Result<std::optional<std::string>> read_model_text(const std::string& path, std:
   return tl::unexpected(std::move(text).error());
 }
 
+uint64_t tokenizer_memory_bytes(uint64_t json_bytes) { return json_bytes + kTokenizerTablesBytes; }
+
 Result<std::optional<LoadedTokenizer>> find_tokenizer(const std::string& path) {
-  const auto text = TRY(read_model_text(path, kTokenizerFile));
+  auto text = TRY(read_model_text(path, kTokenizerFile));
   if (!text) return std::nullopt;
   const std::string where = fmt::format("{}/{}", path, kTokenizerFile);
-  return LoadedTokenizer{TRY(Tokenizer::parse(*text, where)), 2 * text->size()};
+  LoadedTokenizer loaded{TRY(Tokenizer::parse(*text, where)), tokenizer_memory_bytes(text->size())};
+  text.reset();
+  ::malloc_trim(0);  // parsing took more than the tokenizer holds
+  return loaded;
 }
 
 Result<LoadedTokenizer> load_tokenizer(const std::string& path) {

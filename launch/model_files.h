@@ -15,9 +15,12 @@ namespace switchyard {
 // A file's text from a folder or a pack at `path`; nothing when it has none.
 Result<std::optional<std::string>> read_model_text(const std::string& path, std::string_view name);
 
+// What the tokenizer of a tokenizer.json of so many bytes holds in memory, rather too much.
+uint64_t tokenizer_memory_bytes(uint64_t json_bytes);
+
 struct LoadedTokenizer {
   Tokenizer tokenizer;
-  uint64_t bytes = 0;  // what it holds in memory, about
+  uint64_t bytes = 0;  // tokenizer_memory_bytes()
 };
 
 // Nothing when there is no tokenizer.json.

@@ -46,7 +46,7 @@ double RunReport::read_bytes_per_second() const {
 
 Json report_json(const RunReport& report) {
   const GenerationResult& made = report.generation;
-  return {
+  Json json = {
       {"text", report.text},
       {"ids", made.ids},
       {"prompt_tokens", report.prompt_tokens},
@@ -83,9 +83,19 @@ Json report_json(const RunReport& report) {
       {"context", report.context},
       {"chunk", report.memory.chunk},
   };
+  const MachineLimits& limits = report.limits;
+  if (limits.memory_bytes_per_second > 0) {
+    json["weights"]["of_measured"] =
+        report.weight_bytes_per_second() / limits.memory_bytes_per_second;
+  }
+  if (limits.drive_bytes_per_second > 0) {
+    json["io"]["of_measured"] = report.read_bytes_per_second() / limits.drive_bytes_per_second;
+  }
+  return json;
 }
 
-std::string report_summary(const RunReport& report, const MachineLimits& limits) {
+std::string report_summary(const RunReport& report) {
+  const MachineLimits& limits = report.limits;
   const GenerationResult& made = report.generation;
   const double weights = report.weight_bytes_per_second();
   const double reads = report.read_bytes_per_second();
@@ -102,7 +112,7 @@ std::string report_summary(const RunReport& report, const MachineLimits& limits)
                       format_rate(weights), of_limit(weights, limits.memory_bytes_per_second),
                       format_size(report.peak_rss_bytes), format_size(report.memory.budget_bytes),
                       report.threads, report.isa);
-  if (limits.memory_bytes_per_second <= 0 && limits.drive_bytes_per_second <= 0) {
+  if (limits.memory_bytes_per_second <= 0 || limits.drive_bytes_per_second <= 0) {
     text += "run `switchyard doctor` once to compare with this machine's limits\n";
   }
   return text;

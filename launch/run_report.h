@@ -10,6 +10,12 @@
 
 namespace switchyard {
 
+// What this machine was measured to give; 0: not known.
+struct MachineLimits {
+  double memory_bytes_per_second = 0;
+  double drive_bytes_per_second = 0;
+};
+
 struct RunReport {
   GenerationResult generation;
   std::string text;
@@ -23,6 +29,7 @@ struct RunReport {
   uint32_t threads = 0;
   uint32_t context = 0;
   uint32_t experts = 0;  // of all layers
+  MachineLimits limits;
 
   double prefill_rate() const;  // tokens a second
   double decode_rate() const;
@@ -33,14 +40,8 @@ struct RunReport {
 
 Json report_json(const RunReport& report);
 
-// What a machine was measured to give; 0: not known.
-struct MachineLimits {
-  double memory_bytes_per_second = 0;
-  double drive_bytes_per_second = 0;
-};
-
 // Several lines.
-std::string report_summary(const RunReport& report, const MachineLimits& limits);
+std::string report_summary(const RunReport& report);
 
 // The largest resident size this process ever had.
 uint64_t peak_rss_bytes();

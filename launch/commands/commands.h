@@ -11,5 +11,6 @@ Command detokenize_command();
 Command inspect_command();
 Command pack_command();
 Command doctor_command();
+Command bench_command();
 
 }  // namespace switchyard

@@ -70,6 +70,8 @@ class Evaluation {
     const double begin = now_seconds();
     engine_ = TRY(start_engine(*source_, engine_options_, console_));
     load_seconds_ = now_seconds() - begin;
+    console_.err << fmt::format("{} tokens; windows: {}, context {}, stride {}\n", ids_.size(),
+                                windows_.size(), context_, stride_);
     signal_.defer();
     TRY_STATUS(compute());
     TRY_STATUS(report());
@@ -116,8 +118,6 @@ class Evaluation {
                                             *options_.context));
     }
     windows_ = plan_windows(rows_, context_, stride_);
-    console_.err << fmt::format("{} tokens in {} windows of {}, stride {}\n", ids_.size(),
-                                windows_.size(), context_, stride_);
     return {};
   }
 

@@ -10,7 +10,10 @@
 
 #include "experts/expert_source.h"
 #include "launch/commands/commands.h"
+#include "launch/engine_flags.h"
 #include "launch/json_output.h"
+#include "launch/memory_fit.h"
+#include "launch/model_files.h"
 #include "launch/model_parts.h"
 #include "launch/model_path.h"
 #include "launch/options.h"
@@ -20,9 +23,21 @@
 namespace switchyard {
 namespace {
 
+constexpr uint32_t kContextDefault = 4096;
+
 struct InspectOptions {
   std::string model;
+  std::optional<uint64_t> memory;
+  std::optional<uint32_t> context;
   std::optional<std::string> json;
+};
+
+// What a budget buys.
+struct Fit {
+  uint64_t budget_bytes = 0;
+  uint64_t minimum_bytes = 0;
+  uint32_t context = 0;
+  std::optional<MemoryPlan> plan;  // nothing when the budget is too small
 };
 
 struct Facts {
@@ -36,6 +51,7 @@ struct Facts {
   uint32_t experts = 0;       // of all layers
   std::string dtype;          // of the experts
   std::vector<uint32_t> windows;
+  Fit fit;
 };
 
 const char* qk_norm_name(QkNorm norm) {
@@ -56,7 +72,21 @@ uint64_t active_parameters(const ModelSpec& spec, const ModelParts& parts, uint3
          parts.experts.parameters / experts * used;
 }
 
-Result<Facts> gather(const ModelSource& source) {
+Result<Fit> fit_of(const ModelSource& source, const InspectOptions& options) {
+  EngineFlags flags;
+  flags.memory = options.memory;
+  EngineOptions engine = TRY(engine_options(flags, source));
+  const uint32_t positions_max = source.spec().positions_max;
+  engine.context = std::min(options.context.value_or(kContextDefault), positions_max);
+  const auto tokenizer = TRY(source.text_file("tokenizer.json"));
+  engine.other_bytes = tokenizer ? tokenizer_memory_bytes(tokenizer->size()) : 0;
+  const MemoryNeeds needs = TRY(engine_memory_needs(source, engine));
+  Fit fit{engine.memory_bytes, minimum_memory_bytes(needs), engine.context, std::nullopt};
+  if (fit.budget_bytes >= fit.minimum_bytes) fit.plan = TRY(plan_memory(needs, fit.budget_bytes));
+  return fit;
+}
+
+Result<Facts> gather(const ModelSource& source, const InspectOptions& options) {
   Facts facts;
   const ModelSpec& spec = source.spec();
   const ExpertSource& experts = source.experts();
@@ -73,6 +103,7 @@ Result<Facts> gather(const ModelSource& source) {
   std::set<uint32_t> windows;
   for (const LayerSpec& layer : spec.layers) windows.insert(layer.window);
   facts.windows.assign(windows.begin(), windows.end());
+  facts.fit = TRY(fit_of(source, options));
   return facts;
 }
 
@@ -99,6 +130,21 @@ std::string window_text(const Facts& facts) {
   const uint32_t widest = facts.windows.back();
   if (widest == 0) return "";
   return fmt::format(", window {}{}", widest, facts.windows.front() == 0 ? " in some layers" : "");
+}
+
+std::string fit_text(const Facts& facts) {
+  const Fit& fit = facts.fit;
+  std::string text =
+      line("least budget", fmt::format("--memory {} at a context of {}",
+                                       size_option_rounded_up(fit.minimum_bytes), fit.context));
+  const std::string budget = format_size(fit.budget_bytes);
+  if (!fit.plan) return text + line("fits", fmt::format("not in {}", budget));
+  const MemoryPlan& plan = *fit.plan;
+  return text + line("fits", fmt::format("in {}: {} of {} experts ({:.0f} %), {} prompt tokens at "
+                                         "once; {} in use",
+                                         budget, plan.slots, facts.experts,
+                                         100.0 * plan.slots / facts.experts, plan.chunk,
+                                         format_size(plan.total_bytes())));
 }
 
 std::string text_of(const Facts& facts) {
@@ -131,7 +177,26 @@ std::string text_of(const Facts& facts) {
   text += line("one expert",
                fmt::format("{}, {} of them", format_size(facts.expert_bytes), facts.experts));
   text += line("KV cache", fmt::format("{} a token", format_size(facts.kv_bytes_per_token)));
-  return text;
+  return text + fit_text(facts);
+}
+
+Json fit_json(const Fit& fit) {
+  Json json = {{"budget_bytes", fit.budget_bytes},
+               {"minimum_bytes", fit.minimum_bytes},
+               {"context", fit.context},
+               {"fits", fit.plan.has_value()}};
+  if (fit.plan) {
+    json["total_bytes"] = fit.plan->total_bytes();
+    json["dense_bytes"] = fit.plan->dense_bytes;
+    json["kv_bytes"] = fit.plan->kv_bytes;
+    json["other_bytes"] = fit.plan->other_bytes;
+    json["activation_bytes"] = fit.plan->activation_bytes;
+    json["staging_bytes"] = fit.plan->staging_bytes;
+    json["slots_bytes"] = fit.plan->slots_bytes;
+    json["slots"] = fit.plan->slots;
+    json["chunk"] = fit.plan->chunk;
+  }
+  return json;
 }
 
 Json json_of(const Facts& facts) {
@@ -168,6 +233,7 @@ Json json_of(const Facts& facts) {
        {{"total", facts.parts.total().parameters}, {"active", facts.active_parameters}}},
       {"bytes", bytes},
       {"kv_bytes_per_token", facts.kv_bytes_per_token},
+      {"fit", fit_json(facts.fit)},
       {"warnings", spec.warnings},
   };
 }
@@ -176,7 +242,7 @@ Result<int> inspect(const InspectOptions& options, Console& console) {
   if (options.json) TRY_STATUS(check_json_target(*options.json));
   const std::string path = TRY(resolve_model(options.model, HubEnvironment::of_process()));
   const auto source = TRY(ModelSource::open(path));
-  const Facts facts = TRY(gather(*source));
+  const Facts facts = TRY(gather(*source, options));
   for (const std::string& warning : source->spec().warnings) {
     console.err << "warning: " << warning << '\n';
   }
@@ -188,6 +254,10 @@ Result<int> inspect(const InspectOptions& options, Console& console) {
 Command::Body prepare_inspect(OptionList& list) {
   auto options = std::make_shared<InspectOptions>();
   list.positional("MODEL", options->model, "a folder, ORG/NAME[@REV] in the HF cache, or a pack");
+  list.size("--memory", options->memory,
+            "the budget to fit it in; default: what the machine and its cgroup allow");
+  list.count("--context", options->context, 1, INT32_MAX,
+             "positions of the one sequence assumed; default: 4096 or what the model has");
   list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
   return [options](Console& console) { return inspect(*options, console); };
 }

@@ -12,6 +12,7 @@
 #include "launch/engine_flags.h"
 #include "launch/generation.h"
 #include "launch/json_output.h"
+#include "launch/machine.h"
 #include "launch/model_files.h"
 #include "launch/model_path.h"
 #include "launch/options.h"
@@ -127,6 +128,7 @@ class Run {
     const double begin = now_seconds();
     std::unique_ptr<Engine> engine = TRY(start_engine(*source_, engine_options_, console_));
     report_.load_seconds = now_seconds() - begin;
+    tell_what_is_assumed();
     signal_.defer();
     TRY_STATUS(generate_text(*engine));
     fill_report(*engine);
@@ -147,22 +149,21 @@ class Run {
     engine_options_ = TRY(engine_options(options_.engine, *source_));
     engine_options_.context = request_.context;
     engine_options_.other_bytes = tokenizer_ ? tokenizer_->bytes : 0;
-    TRY_STATUS(choose_sampling_and_tell(path));
+    sampling_ =
+        choose_sampling(options_.sampling, TRY(generation_defaults(*source_)), spec.end_ids);
+    request_.sampling = sampling_.options;
+    if (!options_.ignore_eos) request_.end_ids = sampling_.end_ids;
+    chat_template_ = TRY(has_chat_template(path));
     return {};
   }
 
-  Status choose_sampling_and_tell(const std::string& path) {
-    SamplingChoice choice = choose_sampling(options_.sampling, TRY(generation_defaults(*source_)),
-                                            source_->spec().end_ids);
-    request_.sampling = choice.options;
-    if (!options_.ignore_eos) request_.end_ids = std::move(choice.end_ids);
-    console_.err << choice.line << (options_.ignore_eos ? " (ignored)" : "") << std::endl;
-    if (TRY(has_chat_template(path))) {
+  void tell_what_is_assumed() {
+    console_.err << sampling_.line << (options_.ignore_eos ? " (ignored)" : "") << std::endl;
+    if (chat_template_) {
       console_.err << "hint: this checkpoint expects a conversation; its chat template is not "
                       "applied, the prompt is continued as it is"
                    << std::endl;
     }
-    return {};
   }
 
   Status generate_text(Engine& engine) {
@@ -192,6 +193,11 @@ class Run {
     report_.threads = engine_options_.threads;
     report_.context = request_.context;
     report_.experts = static_cast<uint32_t>(source_->experts().keys().size());
+    if (const auto figures = load_machine_figures()) {
+      report_.limits = {figures->memory_bytes_per_second, figures->drive_bytes_per_second};
+    } else if (figures.error().code != Code::kNoInput) {
+      console_.err << "warning: " << to_line(figures.error()) << std::endl;
+    }
   }
 
   Status give_report() {
@@ -199,7 +205,7 @@ class Run {
       console_.err << "stopped: the context of " << request_.context << " positions is full"
                    << std::endl;
     }
-    console_.err << report_summary(report_, {});
+    console_.err << report_summary(report_);
     if (options_.logits_hash) {
       console_.err << "logits_hash " << hash_hex(report_.generation.logits_hash) << std::endl;
     }
@@ -214,6 +220,8 @@ class Run {
   std::unique_ptr<ModelSource> source_;
   std::optional<LoadedTokenizer> tokenizer_;
   EngineOptions engine_options_;
+  SamplingChoice sampling_;
+  bool chat_template_ = false;
   GenerationRequest request_;
   RunReport report_;
 };

@@ -112,7 +112,9 @@ Result<int> detokenize(const TokenizeOptions& options, Console& console) {
     }));
     return 0;
   }
-  console.out << TRY(tokenizer.decode(TRY(read_ids(options, console)), decode));
+  const std::vector<TokenId> ids = TRY(read_ids(options, console));
+  if (options.ids) TRY_STATUS(check_ids(ids, tokenizer.vocab_size()));
+  console.out << TRY(tokenizer.decode(ids, decode));
   if (console.out_is_terminal) console.out << '\n';
   return 0;
 }

@@ -1,0 +1,273 @@
+// bench: how fast a model runs here, beside what this machine gives at best.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <ostream>
+
+#include "experts/expert_source.h"
+#include "launch/bench_phases.h"
+#include "launch/bench_report.h"
+#include "launch/commands/commands.h"
+#include "launch/cpu_limit.h"
+#include "launch/engine_flags.h"
+#include "launch/json_output.h"
+#include "launch/machine.h"
+#include "launch/memory_limit.h"
+#include "launch/model_path.h"
+#include "launch/options.h"
+#include "launch/probes.h"
+#include "launch/run_report.h"
+#include "runtime/base/units.h"
+#include "runtime/device/worker_pool.h"
+#include "runtime/kernels/kernel_table.h"
+#include "storage/input_file.h"
+
+namespace switchyard {
+namespace {
+
+constexpr uint32_t kPromptDefault = 512;
+constexpr uint32_t kTokensDefault = 64;
+constexpr uint32_t kRepeatDefault = 5;
+constexpr uint32_t kDecodePrompt = 8;  // tokens a decoded sequence begins with
+constexpr uint32_t kWarmPrompt = 64;
+constexpr uint32_t kWarmTokens = 4;
+constexpr double kProbeSeconds = 0.2;
+constexpr double kDriveSeconds = 1.0;
+
+struct BenchOptions {
+  std::string model;
+  EngineFlags engine;
+  std::optional<uint32_t> batch;
+  std::optional<uint32_t> prompt;
+  std::optional<uint32_t> tokens;
+  std::optional<uint32_t> repeat;
+  std::optional<uint64_t> seed;
+  std::optional<std::string> layout;
+  std::optional<std::string> json;
+};
+
+// The figures, in the order of the table.
+struct BenchRows {
+  BenchRow decode_rate{"decode", "tokens_per_second", "tok/s", "", {}, {}};
+  BenchRow decode_time{"decode", "ms_per_token", "ms/token", "", {}, {}};
+  BenchRow decode_weights{"decode", "weights_gb_per_s", "GB/s", "memory_gb_per_s", {}, {}};
+  BenchRow prefill_rate{"prefill", "tokens_per_second", "tok/s", "", {}, {}};
+  BenchRow prefill_flops{"prefill", "gflop_per_s", "GFLOP/s", "fma_gflop_per_s", {}, {}};
+  BenchRow decode_reads{"reads", "decode_gb_per_s", "GB/s", "drive_gb_per_s", {}, {}};
+  BenchRow prefill_reads{"reads", "prefill_gb_per_s", "GB/s", "drive_gb_per_s", {}, {}};
+
+  // Those that were measured.
+  std::vector<BenchRow> list() const {
+    std::vector<BenchRow> rows;
+    for (const BenchRow* row : {&decode_rate, &decode_time, &decode_weights, &prefill_rate,
+                                &prefill_flops, &decode_reads, &prefill_reads}) {
+      if (!row->values.empty()) rows.push_back(*row);
+    }
+    return rows;
+  }
+};
+
+// Everything one call of `bench` does.
+class Bench {
+ public:
+  Bench(const BenchOptions& options, Console& console)
+      : options_(options),
+        console_(console),
+        batch_(options.batch.value_or(1)),
+        prompt_(options.prompt.value_or(kPromptDefault)),
+        tokens_(options.tokens.value_or(kTokensDefault)),
+        repeat_(options.repeat.value_or(kRepeatDefault)),
+        seed_(options.seed.value_or(1)) {}
+
+  Result<int> execute() {
+    TRY_STATUS(prepare());
+    TRY_STATUS(warm_up());
+    for (uint32_t i = 0; i < repeat_; ++i) TRY_STATUS(measure_once(i));
+    std::ostream& out = options_.json == "-" ? console_.err : console_.out;
+    out << heading() << bench_table(rows_.list()) << std::flush;
+    if (options_.json) TRY_STATUS(write_report());
+    return 0;
+  }
+
+ private:
+  Status prepare() {
+    if (options_.layout && *options_.layout != "A") {
+      return fail(Code::kUsage, "only layout A runs in one process", "--layout");
+    }
+    if (options_.json) TRY_STATUS(check_json_target(*options_.json));
+    source_ =
+        TRY(ModelSource::open(TRY(resolve_model(options_.model, HubEnvironment::of_process()))));
+    kernels_ = TRY(select_kernels(options_.engine.isa.value_or("")));
+    TRY_STATUS(prepare_probes());
+    engine_options_ = TRY(engine_options(options_.engine, *source_));
+    engine_options_.context = std::max(prompt_, kDecodePrompt + tokens_);
+    engine_options_.sequences = batch_;
+    if (engine_options_.context > source_->spec().positions_max) {
+      return fail(Code::kUsage,
+                  fmt::format("{} positions are past the model's {}", engine_options_.context,
+                              source_->spec().positions_max));
+    }
+    engine_ = TRY(start_engine(*source_, engine_options_, console_));
+    reads_ = engine_->memory_plan().slots < source_->experts().keys().size();
+    return {};
+  }
+
+  // Before the default budget is asked for: what the memory test takes is not there for the model.
+  Status prepare_probes() {
+    const auto allowance = memory_allowance("");
+    const EngineFlags& flags = options_.engine;
+    pool_ = std::make_unique<WorkerPool>(flags.threads ? *flags.threads : usable_threads(""));
+    memory_ =
+        TRY(MemoryProbe::create(*pool_, probe_memory_bytes(allowance ? allowance->bytes : 0)));
+    return {};
+  }
+
+  // Random prompts; those of another `stream` are others.
+  Result<Phase> prefill(uint64_t stream, uint32_t tokens) {
+    return time_prefill(*engine_, random_ids(seed_, stream << 32, tokens, source_->spec().vocab));
+  }
+  Result<Phase> decode(uint64_t stream, uint32_t tokens) {
+    std::vector<std::vector<TokenId>> prompts;
+    for (uint32_t i = 1; i <= batch_; ++i) {
+      prompts.push_back(
+          random_ids(seed_, (stream << 32) + i, kDecodePrompt, source_->spec().vocab));
+    }
+    return time_decode(*engine_, prompts, tokens);
+  }
+
+  Status warm_up() {
+    TRY(prefill(0, std::min(prompt_, kWarmPrompt)));
+    TRY(decode(0, kWarmTokens));
+    return {};
+  }
+
+  double memory_rate() const { return memory_->measure(*kernels_, kProbeSeconds).bytes_per_second; }
+  double fma_rate() const { return measure_fma(*pool_, *kernels_, kProbeSeconds); }
+
+  // Each phase lies between two tests of its bound; the better one counts.
+  Status measure_once(uint32_t repeat) {
+    const double memory_before = memory_rate();
+    const Phase decoded = TRY(decode(repeat + 1, tokens_));
+    const double memory = std::max(memory_before, memory_rate());
+    const double fma_before = fma_rate();
+    const Phase filled = TRY(prefill(repeat + 1, prompt_));
+    const double fma = std::max(fma_before, fma_rate());
+    add_decode(decoded, memory);
+    add_prefill(filled, fma);
+    if (reads_) add_reads(decoded, filled, TRY(drive_rate()));
+    console_.err << fmt::format("{} of {}: decode {:.2f} tok/s, prefill {:.1f} tok/s\n", repeat + 1,
+                                repeat_, rows_.decode_rate.values.back(),
+                                rows_.prefill_rate.values.back())
+                 << std::flush;
+    return {};
+  }
+
+  void add_decode(const Phase& phase, double memory) {
+    const auto bytes = static_cast<double>(phase.counters.weight_bytes_used);
+    rows_.decode_rate.add(phase.per_second(static_cast<double>(tokens_) * batch_));
+    rows_.decode_time.add(1e3 * phase.seconds / tokens_);
+    rows_.decode_weights.add(phase.per_second(bytes) / 1e9, memory / 1e9);
+  }
+
+  void add_prefill(const Phase& phase, double fma) {
+    const double flops = prompt_product_flops(source_->spec(), prompt_);
+    rows_.prefill_rate.add(phase.per_second(prompt_));
+    rows_.prefill_flops.add(phase.per_second(flops) / 1e9, fma / 1e9);
+  }
+
+  void add_reads(const Phase& decoded, const Phase& filled, double drive) {
+    const auto rate = [](const Phase& phase) {
+      return phase.per_second(static_cast<double>(phase.counters.expert_bytes_read)) / 1e9;
+    };
+    rows_.decode_reads.add(rate(decoded), drive / 1e9);
+    rows_.prefill_reads.add(rate(filled), drive / 1e9);
+  }
+
+  // Of the drive that holds the experts, on one of their own files.
+  Result<double> drive_rate() const {
+    const ExpertSource& experts = source_->experts();
+    const auto pieces = experts.pieces(experts.keys().front());
+    return TRY(measure_drive_file(pieces.front().file->path(), kDriveSeconds)).bytes_per_second;
+  }
+
+  std::string heading() const {
+    const MemoryPlan& plan = engine_->memory_plan();
+    return fmt::format(
+        "{}: {}, {} threads, {}; budget {}, {} of {} experts in memory, chunks of {}; reads by {}\n"
+        "decode: {} tokens, {} a step; prefill: {} tokens; {} repeats\n\n",
+        options_.model, source_->spec().family, engine_options_.threads, engine_->isa(),
+        format_size(plan.budget_bytes), plan.slots, source_->experts().keys().size(), plan.chunk,
+        engine_->read_path(), tokens_, batch_, prompt_, repeat_);
+  }
+
+  Status write_report() {
+    Json report = bench_json(rows_.list());
+    const MemoryPlan& plan = engine_->memory_plan();
+    report.update(
+        {{"model", options_.model},
+         {"family", source_->spec().family},
+         {"kind", source_->kind()},
+         {"batch", batch_},
+         {"prompt_tokens", prompt_},
+         {"generated_tokens", tokens_},
+         {"repeats", repeat_},
+         {"threads", engine_options_.threads},
+         {"isa", engine_->isa()},
+         {"layout", "A"},
+         {"ranks", 1},
+         {"host", host_name()},
+         {"when", utc_now()},
+         {"chunk", plan.chunk},
+         {"memory",
+          {{"budget_bytes", plan.budget_bytes},
+           {"planned_bytes", plan.total_bytes()},
+           {"probe_bytes", memory_->bytes()},
+           {"peak_rss_bytes", peak_rss_bytes()}}},
+         {"experts", {{"slots", plan.slots}, {"count", source_->experts().keys().size()}}},
+         {"io", {{"path", engine_->read_path()}}}});
+    return write_json(*options_.json, report, console_);
+  }
+
+  const BenchOptions& options_;
+  Console& console_;
+  const uint32_t batch_, prompt_, tokens_, repeat_;
+  const uint64_t seed_;
+  std::unique_ptr<ModelSource> source_;
+  const Kernels* kernels_ = nullptr;
+  std::unique_ptr<WorkerPool> pool_;
+  std::optional<MemoryProbe> memory_;
+  EngineOptions engine_options_;
+  std::unique_ptr<Engine> engine_;
+  bool reads_ = false;  // not all experts fit
+  BenchRows rows_;
+};
+
+Command::Body prepare_bench(OptionList& list) {
+  auto options = std::make_shared<BenchOptions>();
+  list.positional("MODEL", options->model, "a folder, ORG/NAME[@REV] in the HF cache, or a pack");
+  list.count("--batch", options->batch, 1, 4096, "sequences decoded in a step; default: 1");
+  list.count("--prompt", options->prompt, 1, 1 << 20, "tokens of the prompt; default: 512");
+  list.count("-n,--tokens", options->tokens, 1, 1 << 20, "tokens to decode; default: 64");
+  list.count("--repeat", options->repeat, 1, 1000,
+             "repeats, of which medians are given; default: 5");
+  list.seed("-s,--seed", options->seed, "of the random prompts; default: 1");
+  list.text("--layout", "NAME", options->layout, "A: all in this process");
+  options->engine.add_to(list);
+  list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
+  return [options](Console& console) { return Bench(*options, console).execute(); };
+}
+
+}  // namespace
+
+Command bench_command() {
+  return {"bench", "how fast a model runs here, beside what this machine gives at best",
+          "  switchyard bench MODEL\n"
+          "  switchyard bench MODEL --memory 8GiB --batch 4 --prompt 128 -n 32 --json bench.json\n",
+          prepare_bench};
+}
+
+}  // namespace switchyard
