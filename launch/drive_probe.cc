@@ -29,15 +29,19 @@ constexpr uint64_t kBlocksMin = 4;
 // Blocks of a file in random order, over and over, as many in flight as the queue holds.
 class DriveReader {
  public:
-  DriveReader(const InputFile& file, std::unique_ptr<ReadQueue> queue, std::span<std::byte> slab)
-      : ops_(queue->depth()), order_(file.size_bytes() / kBlock), queue_(std::move(queue)) {
+  DriveReader(const InputFile& file, uint64_t block_bytes, std::unique_ptr<ReadQueue> queue,
+              std::span<std::byte> slab)
+      : block_bytes_(block_bytes),
+        ops_(queue->depth()),
+        order_(file.size_bytes() / block_bytes),
+        queue_(std::move(queue)) {
     std::iota(order_.begin(), order_.end(), 0U);
     Prng prng(1);
     for (size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[prng.below(i)]);
     for (size_t i = 0; i < ops_.size(); ++i) {
       ops_[i].file = &file;
-      ops_[i].target = slab.subspan(i * kBlock, kBlock);
-      ops_[i].bytes_needed = kBlock;
+      ops_[i].target = slab.subspan(i * block_bytes, block_bytes);
+      ops_[i].bytes_needed = static_cast<uint32_t>(block_bytes);
     }
   }
 
@@ -66,14 +70,13 @@ class DriveReader {
   }
 
  private:
-  static constexpr uint64_t kBlock = kDriveProbeBlockBytes;
-
   void offer(ReadOp& op) {
-    op.offset = order_[next_] * kBlock;
+    op.offset = order_[next_] * block_bytes_;
     next_ = (next_ + 1) % order_.size();
     (void)queue_->offer(op);  // there are as many operations as places
   }
 
+  const uint64_t block_bytes_;
   std::vector<ReadOp> ops_;
   std::vector<uint32_t> order_;
   size_t next_ = 0;
@@ -124,8 +127,9 @@ std::string largest_file(const std::string& folder) {
 }
 
 Result<DriveRate> measure_open_file(const InputFile& file, double seconds) {
-  const uint64_t blocks = file.size_bytes() / kDriveProbeBlockBytes;
-  if (blocks < kBlocksMin) {
+  const uint64_t block_bytes =
+      std::min(kDriveProbeBlockBytes, round_down(file.size_bytes() / kBlocksMin, kPageBytes));
+  if (block_bytes == 0) {
     return fail(Code::kBadData, "is too small to measure the drive with", file.path());
   }
   const Slab slab = TRY(Slab::allocate(kDriveProbeDepth * kDriveProbeBlockBytes, "the drive test"));
@@ -137,9 +141,11 @@ Result<DriveRate> measure_open_file(const InputFile& file, double seconds) {
   rate.direct_refusal = file.direct_refusal();
   // Once only through the page cache: the second time it would answer itself.
   if (!rate.direct) (void)::posix_fadvise(file.fd(), 0, 0, POSIX_FADV_DONTNEED);
-  DriveReader reader(file, std::move(choice.queue), slab.span());
-  const auto counted = TRY(reader.read(seconds, rate.direct ? UINT64_MAX : blocks));
-  rate.bytes = counted.blocks * kDriveProbeBlockBytes;
+  DriveReader reader(file, block_bytes, std::move(choice.queue), slab.span());
+  const auto counted =
+      TRY(reader.read(seconds, rate.direct ? UINT64_MAX : file.size_bytes() / block_bytes));
+  rate.block_bytes = block_bytes;
+  rate.bytes = counted.blocks * block_bytes;
   rate.bytes_per_second = static_cast<double>(rate.bytes) / counted.seconds;
   return rate;
 }

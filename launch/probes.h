@@ -45,6 +45,7 @@ double measure_fma(WorkerPool& pool, const Kernels& kernels, double seconds);
 struct DriveRate {
   double bytes_per_second = 0;
   uint64_t bytes = 0;          // read
+  uint64_t block_bytes = 0;    // at once
   std::string queue;           // "io_uring, registered" …
   std::string warning;         // why reads are slower than they could be, or empty
   bool direct = false;         // past the page cache
@@ -52,7 +53,7 @@ struct DriveRate {
 };
 
 inline constexpr uint32_t kDriveProbeDepth = 32;
-inline constexpr uint64_t kDriveProbeBlockBytes = uint64_t{1} << 20;
+inline constexpr uint64_t kDriveProbeBlockBytes = uint64_t{1} << 20;  // less in small files
 
 // Reads blocks of a file in random order for `seconds` at most. Errors of opening and reading;
 // kBadData when the file is too small to tell.

@@ -115,12 +115,11 @@ class Doctor {
       checks_.push_back(std::move(check));
     } else {
       figures_.drive_bytes_per_second = rate->bytes_per_second;
-      checks_.push_back(
-          {"drive rate", CheckState::kOk,
-           fmt::format("{} read at {}, blocks of {}, {} in flight, {}",
-                       format_rate(rate->bytes_per_second), figures_.drive_path,
-                       format_size(kDriveProbeBlockBytes), kDriveProbeDepth, rate->queue),
-           rate->warning});
+      checks_.push_back({"drive rate", CheckState::kOk,
+                         fmt::format("{} read at {}, blocks of {}, {} in flight, {}",
+                                     format_rate(rate->bytes_per_second), figures_.drive_path,
+                                     format_size(rate->block_bytes), kDriveProbeDepth, rate->queue),
+                         rate->warning});
       checks_.push_back(direct_check(*rate));
     }
     checks_.push_back(check_mpi());

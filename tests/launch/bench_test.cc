@@ -100,7 +100,7 @@ class BenchCommandTest : public testing::Test {
 };
 
 TEST_F(BenchCommandTest, MeasuresAModelInMemory) {
-  const Answer answer = run({"bench", kFixture, "--prompt", "20", "-n", "5", "--repeat", "3",
+  const Answer answer = run({"bench", kFixture, "--prompt", "20", "-n", "5", "--repeat", "2",
                              "--batch", "3", "-t", "2", "--json", folder_ + "/report.json"});
   ASSERT_EQ(answer.code, 0) << answer.err;
   EXPECT_THAT(answer.out, HasSubstr("tok/s"));

@@ -37,6 +37,13 @@ TEST_F(DriveProbeTest, ReadsAFileForAsLongAsAsked) {
   EXPECT_NE(rate->queue, "");
 }
 
+TEST_F(DriveProbeTest, ReadsSmallFilesInSmallBlocks) {
+  const auto rate = measure_drive_file(file_of(100'000), 0.01);
+  ASSERT_TRUE(rate) << to_line(rate.error());
+  EXPECT_EQ(rate->block_bytes, 24576U);
+  EXPECT_GT(rate->bytes_per_second, 0);
+}
+
 TEST_F(DriveProbeTest, RefusesWhatIsTooSmallOrMissing) {
   EXPECT_EQ(measure_drive_file(file_of(1000), 0.05).error().code, Code::kBadData);
   EXPECT_EQ(measure_drive_file(folder_ + "/none", 0.05).error().code, Code::kNoInput);
