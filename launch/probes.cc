@@ -14,8 +14,8 @@ namespace {
 constexpr uint64_t kProbeBytesMax = uint64_t{1} << 30;
 constexpr uint64_t kProbeBytesMin = uint64_t{8} << 20;
 constexpr uint32_t kStreamsMax = 8;
-// Every number of streams divides a thread's share of the slab into whole lines.
-constexpr uint64_t kShareUnitBytes = 64 * 840;
+constexpr uint64_t kParts = 4;
+constexpr uint64_t kUnitBytes = 64 * 840;  // whole lines for every number of streams
 constexpr uint64_t kFmaRoundsFirst = 1 << 14;
 
 }  // namespace
@@ -36,24 +36,27 @@ Result<MemoryProbe> MemoryProbe::create(WorkerPool& pool, uint64_t bytes) {
   return MemoryProbe(pool, std::move(slab));
 }
 
-double MemoryProbe::seconds_of_pass(const Kernels& kernels, uint32_t streams) const {
+// Bytes a second over the next part of every thread's share. Part after part, so that none is read
+// again before all the others were: the caches keep nothing of it.
+double MemoryProbe::read_part(const Kernels& kernels, uint32_t streams) {
   const uint64_t share = slab_.size() / pool_->threads();
-  const uint64_t bytes = round_down(share, kShareUnitBytes);
+  const uint64_t bytes = round_down(share / kParts, kUnitBytes);
+  const uint64_t part = next_part_++ % kParts * bytes;
   std::vector<float> sums(pool_->threads() * 16);
   const double begin = now_seconds();
   pool_->run([&](uint32_t thread) {
-    sums[thread * 16] = kernels.read_streams(slab_.data() + thread * share, bytes, streams);
+    const std::byte* mine = slab_.data() + thread * share + part;
+    sums[thread * 16] = kernels.read_streams(mine, bytes, streams);
   });
-  const double seconds = now_seconds() - begin;
-  return seconds / static_cast<double>(bytes * pool_->threads());
+  return static_cast<double>(bytes * pool_->threads()) / (now_seconds() - begin);
 }
 
-MemoryProbe::Rate MemoryProbe::measure(const Kernels& kernels, double seconds) const {
+MemoryProbe::Rate MemoryProbe::measure(const Kernels& kernels, double seconds) {
   Rate best;
   const double end = now_seconds() + seconds;
   do {
     for (uint32_t streams = 1; streams <= kStreamsMax; ++streams) {
-      const double rate = 1 / seconds_of_pass(kernels, streams);
+      const double rate = read_part(kernels, streams);
       if (rate > best.bytes_per_second) best = {rate, streams};
     }
   } while (now_seconds() < end);

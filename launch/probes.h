@@ -25,15 +25,16 @@ class MemoryProbe {
     uint32_t streams = 0;  // a thread, the best of 1 … 8
   };
   // Each number of streams is tried in turn until `seconds` are over, at least once.
-  Rate measure(const Kernels& kernels, double seconds) const;
+  Rate measure(const Kernels& kernels, double seconds);
   uint64_t bytes() const { return slab_.size(); }
 
  private:
   MemoryProbe(WorkerPool& pool, Slab slab) : pool_(&pool), slab_(std::move(slab)) {}
-  double seconds_of_pass(const Kernels& kernels, uint32_t streams) const;
+  double read_part(const Kernels& kernels, uint32_t streams);
 
   WorkerPool* pool_;
   Slab slab_;
+  uint64_t next_part_ = 0;
 };
 
 // What a memory test may take where `allowance_bytes` are free: 1 GiB, less on small machines.

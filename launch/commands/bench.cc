@@ -145,7 +145,7 @@ class Bench {
     return {};
   }
 
-  double memory_rate() const { return memory_->measure(*kernels_, kProbeSeconds).bytes_per_second; }
+  double memory_rate() { return memory_->measure(*kernels_, kProbeSeconds).bytes_per_second; }
   double fma_rate() const { return measure_fma(*pool_, *kernels_, kProbeSeconds); }
 
   // Each phase lies between two tests of its bound; the better one counts.

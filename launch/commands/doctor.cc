@@ -87,8 +87,7 @@ class Doctor {
     WorkerPool pool(figures_.threads);
     figures_.fma_flops = measure_fma(pool, *kernels_, kFmaSeconds);
     const auto allowance = memory_allowance("");
-    const auto probe =
-        MemoryProbe::create(pool, probe_memory_bytes(allowance ? allowance->bytes : 0));
+    auto probe = MemoryProbe::create(pool, probe_memory_bytes(allowance ? allowance->bytes : 0));
     if (!probe) {
       checks_.push_back(failed_check("memory rate", probe.error()));
       exit_code_ = static_cast<int>(probe.error().code);

@@ -61,7 +61,7 @@ TEST_F(DriveProbeTest, AFolderIsMeasuredWithATestFileThatGoes) {
 
 TEST(ProcessorProbes, EveryRowGivesARate) {
   WorkerPool pool(2);
-  const auto probe = MemoryProbe::create(pool, uint64_t{16} << 20);
+  auto probe = MemoryProbe::create(pool, uint64_t{16} << 20);
   ASSERT_TRUE(probe);
   for (const Kernels& kernels : all_kernels()) {
     if (!kernels.supported()) continue;
