@@ -34,8 +34,8 @@ bool is_name(std::string_view text) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
            c == '_' || c == '.';
   };
-  return !text.empty() && text.size() <= kNameBytesMax && text != "." && text != ".." &&
-         std::all_of(text.begin(), text.end(), plain);
+  return !text.empty() && text.size() <= kNameBytesMax && text != "." &&
+         text.find("..") == std::string_view::npos && std::all_of(text.begin(), text.end(), plain);
 }
 
 // "main", "v1.0", "refs/pr/3".
