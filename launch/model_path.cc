@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "runtime/base/file.h"
+#include "storage/pack_reader.h"
 
 namespace switchyard {
 namespace {
@@ -144,27 +146,27 @@ Result<std::string> find_in_hub(const std::string& model, const HubName& name,
   return snapshot;
 }
 
-bool has_extension(const std::string& name, std::string_view extension) {
-  return name.ends_with(extension);
-}
-
 bool begins_like_gguf(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   char magic[4] = {};
   return file.read(magic, sizeof magic) && std::string_view(magic, sizeof magic) == "GGUF";
 }
 
-// A GGUF file, or a folder that holds nothing else to read.
-Status refuse_gguf(const std::string& path) {
+// What is there but is no model: a GGUF, a folder with nothing else to read, any other file.
+Status check_kind(const std::string& path) {
   const std::string hint = "give the model's safetensors folder";
   std::error_code ignored;
-  if (fs::is_regular_file(path, ignored)) {
-    if (!has_extension(path, ".gguf") && !begins_like_gguf(path)) return {};
-    return fail(Code::kConfig, "GGUF files are not read", path, hint);
+  if (!fs::is_directory(path, ignored)) {
+    if (path.ends_with(".gguf") || begins_like_gguf(path)) {
+      return fail(Code::kConfig, "GGUF files are not read", path, hint);
+    }
+    // A file that cannot be read is left to whoever opens it.
+    if (::access(path.c_str(), R_OK) != 0 || looks_like_pack(path)) return {};
+    return fail(Code::kNoInput, "is neither a model's folder nor a pack", path);
   }
   std::string gguf;
   for (const std::string& name : names_in(path)) {
-    if (has_extension(name, ".gguf")) gguf = name;
+    if (name.ends_with(".gguf")) gguf = name;
     if (name == "config.json" || name == "tokenizer.json") return {};
   }
   if (gguf.empty()) return {};
@@ -208,7 +210,7 @@ std::optional<HubName> parse_hub_name(std::string_view text) {
 Result<std::string> resolve_model(const std::string& model, const HubEnvironment& environment) {
   struct stat status {};
   if (::stat(model.c_str(), &status) == 0) {
-    TRY_STATUS(refuse_gguf(model));
+    TRY_STATUS(check_kind(model));
     return model;
   }
   if (errno != ENOENT && errno != ENOTDIR) return fail_errno(errno, "cannot open", model);
@@ -223,7 +225,7 @@ Result<std::string> resolve_model(const std::string& model, const HubEnvironment
                 "to look it up in the HF cache set HF_HOME");
   }
   const std::string snapshot = TRY(find_in_hub(model, *name, *hub));
-  TRY_STATUS(refuse_gguf(snapshot));
+  TRY_STATUS(check_kind(snapshot));
   return snapshot;
 }
 

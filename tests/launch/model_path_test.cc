@@ -92,6 +92,13 @@ TEST_F(HubTest, AnExistingPathComesFirst) {
   EXPECT_EQ(error_of(tree_.path("weights.bin")).code, Code::kConfig);
 }
 
+TEST_F(HubTest, AFileIsAPackOrNoModel) {
+  tree_.file("notes.txt", "no model");
+  EXPECT_EQ(error_of(tree_.path("notes.txt")).code, Code::kNoInput);
+  tree_.file("cut.pack", "SWYDPACK");
+  EXPECT_EQ(*resolve_model(tree_.path("cut.pack"), environment_), tree_.path("cut.pack"));
+}
+
 TEST_F(HubTest, WhatIsNeitherPathNorNameIsNoInput) {
   for (const char* model : {"nothing", "a/b/c/d", "/no/such", "../org/Model.1x", "org/", ""}) {
     EXPECT_EQ(error_of(model).code, Code::kNoInput) << model;
