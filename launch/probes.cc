@@ -1,6 +1,8 @@
 #include "launch/probes.h"
 
 #include <algorithm>
+#include <array>
+#include <numeric>
 #include <vector>
 
 #include "runtime/base/align.h"
@@ -14,9 +16,17 @@ namespace {
 constexpr uint64_t kProbeBytesMax = uint64_t{1} << 30;
 constexpr uint64_t kProbeBytesMin = uint64_t{8} << 20;
 constexpr uint32_t kStreamsMax = 8;
-constexpr uint64_t kParts = 4;
+constexpr uint64_t kParts = 8;
 constexpr uint64_t kUnitBytes = 64 * 840;  // whole lines for every number of streams
 constexpr uint64_t kFmaRoundsFirst = 1 << 14;
+constexpr double kFmaRunSeconds = 0.01;
+constexpr size_t kRoundsMin = 3;
+
+double median(std::vector<double>& values) {
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
 
 }  // namespace
 
@@ -52,36 +62,38 @@ double MemoryProbe::read_part(const Kernels& kernels, uint32_t streams) {
 }
 
 MemoryProbe::Rate MemoryProbe::measure(const Kernels& kernels, double seconds) {
-  Rate best;
+  std::array<std::vector<double>, kStreamsMax> rates;
   const double end = now_seconds() + seconds;
-  do {
-    for (uint32_t streams = 1; streams <= kStreamsMax; ++streams) {
-      const double rate = read_part(kernels, streams);
-      if (rate > best.bytes_per_second) best = {rate, streams};
-    }
-  } while (now_seconds() < end);
+  for (uint32_t round = 0; round < kRoundsMin || now_seconds() < end; ++round) {
+    for (uint32_t i = 0; i < kStreamsMax; ++i) rates[i].push_back(read_part(kernels, i + 1));
+  }
+  Rate best;
+  for (uint32_t i = 0; i < kStreamsMax; ++i) {
+    const double rate = median(rates[i]);
+    if (rate > best.bytes_per_second) best = {rate, i + 1};
+  }
   return best;
 }
 
 double measure_fma(WorkerPool& pool, const Kernels& kernels, double seconds) {
   std::vector<float> sinks(pool.threads() * 16);
   std::vector<double> operations(pool.threads());
-  double best = 0;
+  std::vector<double> rates;
   uint64_t rounds = kFmaRoundsFirst;
   const double end = now_seconds() + seconds;
-  do {
+  while (rates.size() < kRoundsMin || now_seconds() < end) {
     const double begin = now_seconds();
     pool.run([&](uint32_t thread) {
       operations[thread] = kernels.fma_rounds(rounds, &sinks[thread * 16]);
     });
     const double took = now_seconds() - begin;
-    double sum = 0;
-    for (const double done : operations) sum += done;
-    best = std::max(best, sum / took);
-    // Runs of some 20 ms: short against a neighbour's interruption, long against starting.
-    if (took < 0.02) rounds *= 2;
-  } while (now_seconds() < end);
-  return best;
+    if (took < kFmaRunSeconds) {  // too short against starting the threads
+      rounds *= 2;
+      continue;
+    }
+    rates.push_back(std::accumulate(operations.begin(), operations.end(), 0.0) / took);
+  }
+  return median(rates);
 }
 
 }  // namespace switchyard

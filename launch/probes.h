@@ -24,7 +24,8 @@ class MemoryProbe {
     double bytes_per_second = 0;
     uint32_t streams = 0;  // a thread, the best of 1 … 8
   };
-  // Each number of streams is tried in turn until `seconds` are over, at least once.
+  // Each number of streams is tried in turn until `seconds` are over, at least three times; its
+  // rate is the median, so that what else the machine does slows test and tested alike.
   Rate measure(const Kernels& kernels, double seconds);
   uint64_t bytes() const { return slab_.size(); }
 
@@ -40,7 +41,7 @@ class MemoryProbe {
 // What a memory test may take where `allowance_bytes` are free: 1 GiB, less on small machines.
 uint64_t probe_memory_bytes(uint64_t allowance_bytes);
 
-// fp32 operations a second of all threads of the pool.
+// fp32 operations a second of all threads of the pool: the median of short runs.
 double measure_fma(WorkerPool& pool, const Kernels& kernels, double seconds);
 
 struct DriveRate {

@@ -148,7 +148,7 @@ class Bench {
   double memory_rate() { return memory_->measure(*kernels_, kProbeSeconds).bytes_per_second; }
   double fma_rate() const { return measure_fma(*pool_, *kernels_, kProbeSeconds); }
 
-  // Each phase lies between two tests of its bound; the better one counts.
+  // Each phase lies between two tests of its bound; the faster one counts.
   Status measure_once(uint32_t repeat) {
     const double memory_before = memory_rate();
     const Phase decoded = TRY(decode(repeat + 1, tokens_));
