@@ -108,7 +108,7 @@ std::string report_summary(const RunReport& report) {
                       100 * report.hit_rate(), report.memory.slots, report.experts,
                       format_size(made.all.expert_bytes_read), format_rate(reads),
                       of_limit(reads, limits.drive_bytes_per_second));
-  text += fmt::format("weights: {} while decoding{}; memory {} of {}; {} threads, {}\n",
+  text += fmt::format("weights: {} while decoding{}; peak memory {}, budget {}; {} threads, {}\n",
                       format_rate(weights), of_limit(weights, limits.memory_bytes_per_second),
                       format_size(report.peak_rss_bytes), format_size(report.memory.budget_bytes),
                       report.threads, report.isa);

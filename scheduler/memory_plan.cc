@@ -23,10 +23,10 @@ uint32_t affordable(uint64_t bytes, uint64_t each, uint32_t most) {
 }
 
 tl::unexpected<Error> too_small(uint64_t given, const char* option, uint64_t needed) {
-  return fail(Code::kNoMemory,
-              fmt::format("{} {} is too small for this model and request", option,
-                          size_option_rounded_up(given)),
-              {}, fmt::format("{} {} does", option, size_option_rounded_up(needed)));
+  return fail(
+      Code::kNoMemory,
+      fmt::format("{} {} is too small for this model and request", option, size_option(given)), {},
+      fmt::format("{} {} does", option, size_option_rounded_up(needed)));
 }
 
 }  // namespace

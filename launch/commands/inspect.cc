@@ -12,12 +12,12 @@
 #include "launch/commands/commands.h"
 #include "launch/engine_flags.h"
 #include "launch/json_output.h"
-#include "launch/memory_fit.h"
 #include "launch/model_files.h"
 #include "launch/model_parts.h"
 #include "launch/model_path.h"
 #include "launch/options.h"
 #include "runtime/base/units.h"
+#include "runtime/engine/engine.h"
 #include "runtime/engine/model_source.h"
 
 namespace switchyard {
@@ -80,9 +80,9 @@ Result<Fit> fit_of(const ModelSource& source, const InspectOptions& options) {
   engine.context = std::min(options.context.value_or(kContextDefault), positions_max);
   const auto tokenizer = TRY(source.text_file("tokenizer.json"));
   engine.other_bytes = tokenizer ? tokenizer_memory_bytes(tokenizer->size()) : 0;
-  const MemoryNeeds needs = TRY(engine_memory_needs(source, engine));
-  Fit fit{engine.memory_bytes, minimum_memory_bytes(needs), engine.context, std::nullopt};
-  if (fit.budget_bytes >= fit.minimum_bytes) fit.plan = TRY(plan_memory(needs, fit.budget_bytes));
+  const uint64_t minimum_bytes = TRY(Engine::minimum_bytes(source, engine));
+  Fit fit{engine.memory_bytes, minimum_bytes, engine.context, std::nullopt};
+  if (fit.budget_bytes >= minimum_bytes) fit.plan = TRY(Engine::plan(source, engine));
   return fit;
 }
 

@@ -92,6 +92,16 @@ std::string format_seconds(double seconds) {
   return fmt::format("{} min {} s", whole / 60, whole % 60);
 }
 
+std::string size_option(uint64_t bytes) {
+  constexpr std::array<std::string_view, 5> kNames = {"", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  while (unit + 1 < kNames.size() && bytes != 0 && bytes % 1024 == 0) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return fmt::format("{}{}", bytes, kNames[unit]);
+}
+
 std::string size_option_rounded_up(uint64_t bytes) {
   return fmt::format("{}MiB", (bytes + 0xfffff) >> 20);
 }

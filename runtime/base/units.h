@@ -23,6 +23,9 @@ std::string format_rate(double bytes_per_second);
 // "412 us", "8.13 ms", "2.50 s", "3 min 20 s".
 std::string format_seconds(double seconds);
 
+// `bytes` exactly, as a --memory value in its largest whole unit: "512KiB".
+std::string size_option(uint64_t bytes);
+
 // `bytes` rounded up to whole MiB as a --memory value: "7MiB".
 std::string size_option_rounded_up(uint64_t bytes);
 

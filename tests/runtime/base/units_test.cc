@@ -43,6 +43,14 @@ TEST(Format, ShowsThreeDigits) {
   EXPECT_EQ(format_seconds(200), "3 min 20 s");
 }
 
+TEST(SizeOption, IsWhatAUserWouldWrite) {
+  EXPECT_EQ(size_option(512 << 10), "512KiB");
+  EXPECT_EQ(size_option(7 << 20), "7MiB");
+  EXPECT_EQ(size_option(3ull << 30), "3GiB");
+  EXPECT_EQ(size_option(1234567), "1234567");
+  EXPECT_EQ(size_option(0), "0");
+}
+
 TEST(SizeOptionRoundedUp, ParsesBackToNoLess) {
   for (const uint64_t bytes : {1ull, 1048576ull, 1048577ull, 7'000'000ull}) {
     const std::string option = size_option_rounded_up(bytes);
