@@ -28,12 +28,16 @@ def random_ids(model, count):
     return [source.randrange(3, model.n_vocab()) for _ in range(count)]
 
 
-def time_prefill(model, count):
-    model.reset()
-    ids = random_ids(model, count)
+def seconds_of(model, ids):
     begin = time.perf_counter()
     model.eval(ids)
-    return count / (time.perf_counter() - begin)
+    llama_cpp.llama_synchronize(model.ctx)
+    return time.perf_counter() - begin
+
+
+def time_prefill(model, count):
+    model.reset()
+    return count / seconds_of(model, random_ids(model, count))
 
 
 def best_token(model):
@@ -47,10 +51,7 @@ def time_decode(model, count):
     model.eval(random_ids(model, DECODE_PROMPT))
     seconds = 0.0
     for _ in range(count):
-        token = best_token(model)
-        begin = time.perf_counter()
-        model.eval([token])
-        seconds += time.perf_counter() - begin
+        seconds += seconds_of(model, [best_token(model)])
     return count / seconds
 
 
