@@ -1,0 +1,202 @@
+// The commands beside `run`.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "tests/e2e/child.h"
+#include "tests/e2e/damage.h"
+#include "tests/e2e/models.h"
+
+namespace switchyard {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const std::string& demo() { return test_model("demo").path; }
+std::string fixture(const std::string& name) { return test_model(name).path; }
+std::string corpus(const std::string& name) { return SWITCHYARD_TEST_DATA "/corpus/" + name; }
+
+TEST(Cli, HelpNamesEveryCommandWithExamples) {
+  const ChildResult child = run_switchyard({"--help"});
+  expect_done(child);
+  EXPECT_THAT(child.err, IsEmpty());
+  for (const char* command :
+       {"run", "eval", "tokenize", "detokenize", "inspect", "pack", "bench", "doctor"}) {
+    EXPECT_THAT(child.out, HasSubstr(std::string("\n  ") + command + " "));
+    EXPECT_THAT(child.out, HasSubstr(std::string("switchyard ") + command));
+    const ChildResult page = run_switchyard({command, "--help"});
+    expect_done(page);
+    EXPECT_THAT(page.out, HasSubstr(std::string("switchyard ") + command));
+  }
+}
+
+TEST(Cli, VersionNamesTheInstructionSets) {
+  const ChildResult child = run_switchyard({"--version"});
+  expect_done(child);
+  for (const char* needle : {"switchyard 0.", "scalar", "avx2"}) {
+    EXPECT_THAT(child.out, HasSubstr(needle));
+  }
+}
+
+TEST(Cli, AWrongCommandLineIsUsage) {
+  expect_refused(run_switchyard({}), 2, {});
+  expect_refused(run_switchyard({"walk"}), 2, {"walk"});
+  expect_refused(run_switchyard({"run"}), 2, {"MODEL"});
+  expect_refused(run_switchyard({"run", demo(), "--frobnicate"}), 2, {"--frobnicate"});
+  expect_refused(run_switchyard({"run", demo(), "-p", "x", "-n", "many"}), 2, {"many"});
+  expect_refused(run_switchyard({"run", demo(), "-p", "x", "--memory", "lots"}), 2, {"lots"});
+  expect_refused(run_switchyard({"run", demo(), "-p", "x", "--ids", "1"}), 2, {"--ids"});
+  expect_refused(run_switchyard({"run", demo(), "--ids", "1,5000"}), 2, {"5000"});
+  expect_refused(run_switchyard({"run", demo(), "--ids", "1", "--isa", "mmx"}), 2, {"mmx"});
+  expect_refused(run_switchyard({"run", demo(), "--ids", "1", "--policy", "mru"}), 2, {"mru"});
+}
+
+TEST(Cli, AnOutputThatCannotBeMadeIsAnIoError) {
+  const std::vector<std::string> run = {"run", fixture("olmoe"), "--ids", "1", "-n", "1", "--json"};
+  std::vector<std::string> arguments = run;
+  arguments.push_back("/nowhere/run.json");
+  expect_refused(run_switchyard(arguments), 74, {"/nowhere"});
+  arguments.back() = "/dev/full";
+  expect_refused(run_switchyard(arguments), 74, {"/dev/full"});
+}
+
+// The perplexities in models/demo/README.md.
+TEST(CliEval, GivesTheDemosPerplexity) {
+  const auto perplexity = [](const std::string& book, size_t tokens) {
+    const ChildResult child =
+        run_switchyard({"eval", demo(), "-f", corpus(book), "--memory", "64MiB", "--json", "-"});
+    expect_done(child);
+    const Json report = Json::parse(child.out);
+    EXPECT_EQ(report["tokens"], tokens);
+    return report["perplexity"].get<double>();
+  };
+  EXPECT_NEAR(perplexity("en-moby-dick-end.txt", 1698), 70.0847, 5e-4);
+  EXPECT_NEAR(perplexity("it-promessi-sposi-end.txt", 1766), 40.7791, 5e-4);
+}
+
+TEST(CliEval, SlidesWindowsOverLongTexts) {
+  const ChildResult child =
+      run_switchyard({"eval", demo(), "-f", corpus("en-moby-dick-end.txt"), "--context", "256",
+                      "--stride", "128", "--memory", "16MiB"});
+  expect_done(child);
+  EXPECT_THAT(child.out, HasSubstr("perplexity"));
+  EXPECT_THAT(child.out + child.err, HasSubstr("256"));
+  EXPECT_THAT(child.out + child.err, HasSubstr("128"));
+}
+
+TEST(CliEval, DumpsTheReferencesLogits) {
+  const TempFolder folder;
+  const Expected expected = read_expected(test_model("qwen2_moe"));
+  std::string ids;
+  for (const TokenId id : expected.input_ids) ids += (ids.empty() ? "" : ",") + std::to_string(id);
+  const std::string path = folder / "logits.safetensors";
+  expect_done(run_switchyard(
+      {"eval", fixture("qwen2_moe"), "--ids", ids, "--memory", "8MiB", "--dump-logits", path}));
+  const SafetensorsParts parts = read_safetensors_parts(path);
+  const Json& info = parts.header.at("logits");
+  EXPECT_EQ(info.at("dtype"), "F32");
+  EXPECT_EQ(info.at("shape"), Json({40, 320}));
+  std::vector<float> logits(expected.logits.size());
+  ASSERT_EQ(parts.data.size(), logits.size() * sizeof(float));
+  std::memcpy(logits.data(), parts.data.data(), parts.data.size());
+  for (size_t i = 0; i < logits.size(); ++i) ASSERT_NEAR(logits[i], expected.logits[i], 1e-3);
+}
+
+TEST(CliTokenize, GoesToIdsAndBack) {
+  const std::string text = "Quel ramo del lago di Como, che volge a mezzogiorno — è così.";
+  const ChildResult ids = run_switchyard({"tokenize", demo(), "-p", text});
+  expect_done(ids);
+  EXPECT_TRUE(Json::parse(ids.out).is_array());
+  const ChildResult back = run_switchyard({"detokenize", demo(), "-f", "-"}, {.input = ids.out});
+  expect_done(back);
+  EXPECT_EQ(back.out, text);
+}
+
+TEST(CliTokenize, TakesALineAtATime) {
+  const Json lines = {"Call me Ishmael.", "", "naïve\n\"café\"", "日本"};
+  std::string input;
+  for (const Json& line : lines) input += line.dump() + "\n";
+  const ChildResult ids = run_switchyard({"tokenize", demo(), "--jsonl"}, {.input = input});
+  expect_done(ids);
+  const ChildResult back = run_switchyard({"detokenize", demo(), "--jsonl"}, {.input = ids.out});
+  expect_done(back);
+  std::istringstream stream(back.out);
+  std::vector<std::string> texts;
+  for (std::string line; std::getline(stream, line);) texts.push_back(Json::parse(line));
+  EXPECT_EQ(Json(texts), lines);
+}
+
+TEST(CliTokenize, LeavesSpecialTokensOut) {
+  const ChildResult all = run_switchyard({"detokenize", demo(), "--ids", "0,300,1"});
+  const ChildResult skipped =
+      run_switchyard({"detokenize", demo(), "--ids", "0,300,1", "--skip-special"});
+  expect_done(all);
+  expect_done(skipped);
+  EXPECT_EQ(all.out, "<|endoftext|>" + skipped.out + "<|im_start|>");
+}
+
+TEST(CliInspect, TellsWhatAModelIs) {
+  const ChildResult child = run_switchyard({"inspect", demo()});
+  expect_done(child);
+  for (const char* needle : {"qwen3_moe", "256", "32", "4096"}) {
+    EXPECT_THAT(child.out, HasSubstr(needle));
+  }
+  const ChildResult json = run_switchyard({"inspect", fixture("qwen2_moe"), "--json", "-"});
+  expect_done(json);
+  EXPECT_THAT(Json::parse(json.out).dump(), HasSubstr("qwen2_moe"));
+}
+
+TEST(CliPack, APackRunsAsItsFolderDoes) {
+  const TempFolder folder;
+  const std::string pack = folder / "demo.pack";
+  expect_done(run_switchyard({"pack", demo(), pack}));
+  expect_done(run_switchyard({"pack", "--verify", pack}));
+  const auto run = [](const std::string& model) {
+    const ChildResult child = run_switchyard({"run", model, "-p", "Call me", "-n", "16", "--temp",
+                                              "0", "--memory", "8MiB", "--json", "-"});
+    expect_done(child);
+    return Json::parse(child.out);
+  };
+  const Json from_pack = run(pack), from_folder = run(demo());
+  EXPECT_EQ(from_pack["logits_hash"], from_folder["logits_hash"]);
+  EXPECT_EQ(from_pack["text"], from_folder["text"]);
+}
+
+TEST(CliPack, DoesNotReplaceAFileUnasked) {
+  const TempFolder folder;
+  const std::string pack = folder / "olmoe.pack";
+  write_text(pack, "mine");
+  expect_refused(run_switchyard({"pack", fixture("olmoe"), pack}), 74, {pack, "exists"});
+  EXPECT_EQ(read_text(pack), "mine");
+  expect_done(run_switchyard({"pack", fixture("olmoe"), pack, "--force"}));
+  expect_done(run_switchyard({"pack", "--verify", pack}));
+}
+
+TEST(CliBench, MeasuresAModelBesideItsBounds) {
+  const ChildResult child =
+      run_switchyard({"bench", fixture("qwen3_moe"), "--prompt", "64", "-n", "8", "--repeat", "1",
+                      "--memory", "16MiB", "--json", "-"});
+  expect_done(child);
+  EXPECT_TRUE(Json::parse(child.out).is_object());
+}
+
+TEST(CliDoctor, TellsWhatTheMachineOffers) {
+  const TempFolder home;
+  const ChildResult child =
+      run_switchyard({"doctor", home.path()},
+                     {.environment = {{"HOME", home.path()}, {"XDG_CACHE_HOME", home.path()}}});
+  expect_done(child);
+  for (const char* needle :
+       {"cores", "avx", "NUMA", "memory", "io_uring", "O_DIRECT", "locked memory", "MPI", "CUDA"}) {
+    EXPECT_THAT(child.out, HasSubstr(needle));
+  }
+}
+
+}  // namespace
+}  // namespace switchyard
