@@ -52,19 +52,28 @@ std::vector<double> BenchRow::fractions() const {
 }
 
 std::string bench_table(const std::vector<BenchRow>& rows) {
-  std::string table = fmt::format("{:<8} {:>10} {:>23}  {:<8} {:>8} {:>17} {:>10}\n", "", "median",
-                                  "(min … max)", "", "of bound", "(min … max)", "bound");
+  constexpr const char* kLine = "{:<15}{:>9}  {:<20}{:<9}{:>9}  {:<16}{:>8}";
+  const auto range = [](const Spread& spread, const char* format) {
+    return fmt::format(fmt::runtime(format), spread.min, spread.max);
+  };
+  std::string table;
+  const auto add_line = [&](std::string line) {
+    line.resize(line.find_last_not_of(' ') + 1);
+    table += line + '\n';
+  };
+  add_line(
+      fmt::format(kLine, "", "median", "least … most", "", "of bound", "least … most", "bound"));
   for (const BenchRow& row : rows) {
     const Spread value = spread_of(row.values);
-    table += fmt::format("{:<8} {:>10.4g} {:>21}  {:<8}", row.group, value.median,
-                         fmt::format("({:.4g} … {:.4g})", value.min, value.max), row.unit);
+    std::string fraction, fractions, bound;
     if (!row.bound_key.empty()) {
-      const Spread fraction = spread_of(row.fractions());
-      table += fmt::format(" {:>8.3f} {:>15} {:>10.4g}", fraction.median,
-                           fmt::format("({:.3f} … {:.3f})", fraction.min, fraction.max),
-                           spread_of(row.bounds).median);
+      const Spread of_bound = spread_of(row.fractions());
+      fraction = fmt::format("{:.3f}", of_bound.median);
+      fractions = range(of_bound, "{:.3f} … {:.3f}");
+      bound = fmt::format("{:.4g}", spread_of(row.bounds).median);
     }
-    table += '\n';
+    add_line(fmt::format(kLine, row.label, fmt::format("{:.4g}", value.median),
+                         range(value, "{:.4g} … {:.4g}"), row.unit, fraction, fractions, bound));
   }
   return table;
 }

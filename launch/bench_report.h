@@ -23,8 +23,9 @@ Spread spread_of(std::vector<double> values);
 
 // One figure, a value for each repeat.
 struct BenchRow {
-  std::string group;           // "decode", "prefill", "reads"
-  std::string key;             // in the JSON report: "tokens_per_second"
+  std::string label;           // for people: "weights used"
+  std::string group;           // in the JSON report: "decode", "prefill", "reads"
+  std::string key;             // in it: "tokens_per_second"
   std::string unit;            // for people
   std::string bound_key;       // "memory_gb_per_s"; "" when it has no bound
   std::vector<double> values;  // in that unit

@@ -52,13 +52,17 @@ struct BenchOptions {
 
 // The figures, in the order of the table.
 struct BenchRows {
-  BenchRow decode_rate{"decode", "tokens_per_second", "tok/s", "", {}, {}};
-  BenchRow decode_time{"decode", "ms_per_token", "ms/token", "", {}, {}};
-  BenchRow decode_weights{"decode", "weights_gb_per_s", "GB/s", "memory_gb_per_s", {}, {}};
-  BenchRow prefill_rate{"prefill", "tokens_per_second", "tok/s", "", {}, {}};
-  BenchRow prefill_flops{"prefill", "gflop_per_s", "GFLOP/s", "fma_gflop_per_s", {}, {}};
-  BenchRow decode_reads{"reads", "decode_gb_per_s", "GB/s", "drive_gb_per_s", {}, {}};
-  BenchRow prefill_reads{"reads", "prefill_gb_per_s", "GB/s", "drive_gb_per_s", {}, {}};
+  BenchRow decode_rate{"decode", "decode", "tokens_per_second", "tok/s", "", {}, {}};
+  BenchRow decode_time{"decode step", "decode", "ms_per_token", "ms/token", "", {}, {}};
+  BenchRow decode_weights{
+      "weights used", "decode", "weights_gb_per_s", "GB/s", "memory_gb_per_s", {}, {}};
+  BenchRow prefill_rate{"prefill", "prefill", "tokens_per_second", "tok/s", "", {}, {}};
+  BenchRow prefill_flops{
+      "its products", "prefill", "gflop_per_s", "GFLOP/s", "fma_gflop_per_s", {}, {}};
+  BenchRow decode_reads{
+      "decode reads", "reads", "decode_gb_per_s", "GB/s", "drive_gb_per_s", {}, {}};
+  BenchRow prefill_reads{
+      "prefill reads", "reads", "prefill_gb_per_s", "GB/s", "drive_gb_per_s", {}, {}};
 
   // Those that were measured.
   std::vector<BenchRow> list() const {
