@@ -41,7 +41,8 @@ Json to_json(const Check& check) {
 }
 
 Check failed_check(const char* name, const Error& error) {
-  return {name, CheckState::kMissing, error.what, error.hint};
+  const std::string value = error.where.empty() ? error.what : error.where + ": " + error.what;
+  return {name, CheckState::kMissing, value, error.hint};
 }
 
 // Everything one call of `doctor` finds out.
@@ -133,9 +134,15 @@ class Doctor {
             "ext4 or XFS"};
   }
 
-  // Where the figures are kept now, or "" with a warning.
+  // Where the figures are kept now, or "" with a warning. A drive that could not be measured leaves
+  // what was known of one.
   std::string save(std::ostream& out) {
-    const auto path = save_machine_figures(figures_);
+    MachineFigures kept = figures_;
+    if (const auto old = load_machine_figures(); old && kept.drive_bytes_per_second <= 0) {
+      kept.drive_bytes_per_second = old->drive_bytes_per_second;
+      kept.drive_path = old->drive_path;
+    }
+    const auto path = save_machine_figures(kept);
     if (path) {
       out << "saved in " << *path << '\n';
       return *path;

@@ -134,6 +134,12 @@ TEST_F(BenchCommandTest, RefusesWhatItCannotMeasure) {
 }
 
 TEST_F(BenchCommandTest, DoctorMeasuresSavesAndReports) {
+  ASSERT_TRUE(save_machine_figures({.drive_bytes_per_second = 5e9,
+                                    .drive_path = "/elsewhere",
+                                    .threads = 9,
+                                    .isa = {},
+                                    .host = host_name(),
+                                    .when = {}}));
   const Answer answer =
       run({"doctor", kFixture + "/config.json", "-t", "1", "--json", folder_ + "/report.json"});
   ASSERT_EQ(answer.code, 0) << answer.err;
@@ -144,6 +150,8 @@ TEST_F(BenchCommandTest, DoctorMeasuresSavesAndReports) {
   const auto figures = load_machine_figures();
   ASSERT_TRUE(figures);
   EXPECT_EQ(figures->threads, 1U);
+  EXPECT_EQ(figures->drive_bytes_per_second, 5e9);  // as known before
+  EXPECT_EQ(figures->drive_path, "/elsewhere");
   EXPECT_EQ(figures->fma_flops, made["fma_flops"].get<double>());
   EXPECT_EQ(run({"doctor", folder_ + "/none"}).code, 66);
 }
