@@ -30,10 +30,10 @@ const std::vector<Layer>& layers() {
   static const auto* list = new std::vector<Layer>{
       {"runtime/base", {}},
       {"runtime/device", {"runtime/base"}},
-      {"runtime/kernels", {"runtime/device", "runtime/base"}},
+      {"runtime/kernels", {"runtime/base"}},
       {"storage", {"runtime/base"}},
       {"experts", {"storage", "runtime/kernels", "runtime/device", "runtime/base"}},
-      {"comm", {"runtime/kernels", "runtime/device", "runtime/base"}},
+      {"comm", {"runtime/kernels", "runtime/base"}},
       {"scheduler", {"runtime/base"}},
       {"runtime/engine/tokenizer", {"runtime/base"}},
       {"runtime/engine",
