@@ -103,7 +103,8 @@ Status ExpertLoader::cycle(uint32_t reads_min) {
   }
   top_up();
   if (!reading()) return {};
-  return queue_->submit().map_error([this](Error error) { return in_oldest_load(error); });
+  return queue_->submit().map_error(
+      [this](Error error) { return in_oldest_load(std::move(error)); });
 }
 
 Error ExpertLoader::in_oldest_load(Error error) const {
