@@ -9,19 +9,17 @@
 namespace switchyard {
 namespace {
 
-// Blocks of 16 rows that one call computes: whole pairs, since kernels work on pairs; few enough
-// that threads end together, many enough that weights stream.
-constexpr uint32_t kPieceBlocks = 8;
-
+constexpr uint32_t kUnitBlocks = 4;         // blocks of 16 rows: as many as kernels stream at once
 constexpr uint64_t kMultipliesMin = 32768;  // fewer are done before another thread is awake
 
-uint32_t pieces_of(const Product& product) {
-  return static_cast<uint32_t>(ceil_div(product.w->blocks(), kPieceBlocks));
+uint32_t units_of(const Product& product) {
+  return static_cast<uint32_t>(ceil_div(product.w->blocks(), kUnitBlocks));
 }
 
-void run_piece(const Kernels& kernels, const Product& product, uint32_t piece) {
-  const uint32_t begin = piece * kPieceBlocks;
-  const uint32_t end = std::min(begin + kPieceBlocks, product.w->blocks());
+// Units [begin, end) of one product.
+void run_units(const Kernels& kernels, const Product& product, uint32_t begin, uint32_t end) {
+  begin *= kUnitBlocks;
+  end = std::min(end * kUnitBlocks, product.w->blocks());
   if (product.up != nullptr) {
     kernels.gated_matmul(*product.w, *product.up, product.packed, product.tokens, product.y,
                          product.y_stride, begin, end);
@@ -32,31 +30,50 @@ void run_piece(const Kernels& kernels, const Product& product, uint32_t piece) {
                  begin, end);
 }
 
+// Units [begin, end) of all products laid end to end.
+void run_range(const Kernels& kernels, std::span<const Product> products, uint32_t begin,
+               uint32_t end) {
+  for (const Product& product : products) {
+    const uint32_t units = units_of(product);
+    if (begin < units) run_units(kernels, product, begin, std::min(end, units));
+    if (end <= units) return;
+    begin -= std::min(begin, units);
+    end -= units;
+  }
+}
+
+// Hands out ranges of units, large ones first: weights stream long, and threads end together.
+class UnitQueue {
+ public:
+  UnitQueue(uint32_t units, uint32_t threads) : units_(units), threads_(threads) {}
+
+  bool take(uint32_t& begin, uint32_t& end) {
+    begin = next_.load(std::memory_order_relaxed);
+    do {
+      if (begin == units_) return false;
+      end = begin + std::max<uint32_t>(1, (units_ - begin) / (2 * threads_));
+    } while (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+    return true;
+  }
+
+ private:
+  const uint32_t units_, threads_;
+  std::atomic<uint32_t> next_{0};
+};
+
 }  // namespace
 
 void run_products(WorkerPool& pool, const Kernels& kernels, std::span<const Product> products) {
-  uint32_t pieces = 0;
+  uint32_t units = 0;
   uint64_t multiplies = 0;
   for (const Product& product : products) {
-    pieces += pieces_of(product);
+    units += units_of(product);
     multiplies += uint64_t{product.w->rows} * product.w->cols * product.tokens;
   }
-  if (multiplies < kMultipliesMin) {
-    for (const Product& product : products) {
-      for (uint32_t piece = 0; piece < pieces_of(product); ++piece) {
-        run_piece(kernels, product, piece);
-      }
-    }
-    return;
-  }
-  std::atomic<uint32_t> next{0};
+  if (multiplies < kMultipliesMin) return run_range(kernels, products, 0, units);
+  UnitQueue queue(units, pool.threads());
   pool.run([&](uint32_t) {
-    auto product = products.begin();
-    uint32_t first = 0;  // of *product
-    for (uint32_t piece; (piece = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) {
-      while (piece - first >= pieces_of(*product)) first += pieces_of(*product++);
-      run_piece(kernels, *product, piece - first);
-    }
+    for (uint32_t begin, end; queue.take(begin, end);) run_range(kernels, products, begin, end);
   });
 }
 
