@@ -77,18 +77,26 @@ void finish_row(const Kernels& kernels, const ModelSpec& spec, uint32_t layer,
   }
 }
 
+// Rows from both ends in turn: later rows of a prompt attend to more positions, and so every
+// stretch of rows costs about the same.
+uint32_t balanced_row(uint32_t index, uint32_t count) {
+  return index % 2 == 0 ? index / 2 : count - 1 - index / 2;
+}
+
 void attend(const Compute& compute, const ModelSpec& spec, uint32_t layer,
             std::span<const StepRow> rows, const KvCache& cache, Workspace& workspace) {
   const AttentionSpec& attention = spec.attention;
   const Strides strides(spec);
   const uint32_t window = spec.layers[layer].window;
   const uint32_t group_width = attention.group_heads() * attention.head_dim;
-  const auto tasks = static_cast<uint32_t>(rows.size()) * attention.kv_heads;
+  const auto count = static_cast<uint32_t>(rows.size());
+  const uint32_t tasks = count * attention.kv_heads;
   const uint64_t positions =
       window != 0 ? std::min(rows.back().position + 1, window) : rows.back().position + 1;
   compute.pool.split(tasks, positions * group_width, [&](uint32_t first, uint32_t last) {
     for (uint32_t task = first; task < last; ++task) {
-      const uint32_t row = task / attention.kv_heads, head = task % attention.kv_heads;
+      const uint32_t row = balanced_row(task / attention.kv_heads, count);
+      const uint32_t head = task % attention.kv_heads;
       const uint32_t end = rows[row].position + 1;
       const uint32_t begin = window != 0 && end > window ? end - window : 0;
       const size_t at = row * strides.q + static_cast<size_t>(head) * group_width;

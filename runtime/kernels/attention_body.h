@@ -29,39 +29,79 @@ static inline PageView page_view(const KvView& kv, uint32_t page, uint32_t begin
           end - base < kPagePositions ? end - base : kPagePositions};
 }
 
+// The 16 partial sums of query · key for Keys keys, whose chains hide each other's latency.
+template <class V, int Keys>
+static inline void partial_scores(const float* query, uint32_t head_dim, const float* key,
+                                  size_t key_stride, V* partial) {
+  V sums[Keys];
+  for (int i = 0; i < Keys; ++i) sums[i] = V::zero();
+  uint32_t d = 0;
+  for (; head_dim - d >= 16; d += 16) {
+    const V q = V::load(query + d);
+    for (int i = 0; i < Keys; ++i) {
+      sums[i] = V::fma(q, V::load(key + i * key_stride + d), sums[i]);
+    }
+  }
+  if (d < head_dim) {
+    const uint32_t count = head_dim - d;
+    const V q = V::load_first(query + d, count);
+    for (int i = 0; i < Keys; ++i) {
+      sums[i] = V::fma(q, V::load_first(key + i * key_stride + d, count), sums[i]);
+    }
+  }
+  for (int i = 0; i < Keys; ++i) partial[i] = sums[i];
+}
+
 // Lane j: query · key j by 16 partial sums; lanes outside the page's range are zero, and what lies
 // in memory there is not read.
 template <class V>
 static inline V page_scores(const float* query, uint32_t head_dim, const PageView& page) {
   V partial[kPagePositions];
   for (V& p : partial) p = V::zero();
-  for (uint32_t j = page.first; j < page.last; ++j) {
-    const float* key = page.keys + j * page.position_stride;
-    V sum = V::zero();
-    uint32_t d = 0;
-    for (; head_dim - d >= 16; d += 16) sum = V::fma(V::load(query + d), V::load(key + d), sum);
-    if (d < head_dim) {
-      const uint32_t count = head_dim - d;
-      sum = V::fma(V::load_first(query + d, count), V::load_first(key + d, count), sum);
-    }
-    partial[j] = sum;
+  const size_t stride = page.position_stride;
+  uint32_t j = page.first;
+  for (; page.last - j >= 4; j += 4) {
+    partial_scores<V, 4>(query, head_dim, page.keys + j * stride, stride, partial + j);
+  }
+  for (; j < page.last; ++j) {
+    partial_scores<V, 1>(query, head_dim, page.keys + j * stride, stride, partial + j);
   }
   return join_each(partial);
 }
 
-// out = out · alpha + Σ_j weights[j] · value j, positions ascending.
+// out[d …] = out · alpha + Σ_j weights[j] · value j, positions ascending, for Chunks times 16
+// elements, the last 16 being `last` elements.
+template <class V, int Chunks>
+static inline void add_value_chunks(const float (&weights)[kPagePositions], V alpha,
+                                    const PageView& page, uint32_t d, uint32_t last, float* out) {
+  V sums[Chunks];
+  for (int c = 0; c < Chunks; ++c) {
+    const uint32_t count = c + 1 < Chunks ? 16 : last;
+    sums[c] = V::mul(V::load_first(out + d + c * 16, count), alpha);
+  }
+  for (uint32_t j = page.first; j < page.last; ++j) {
+    const float* value = page.values + j * page.position_stride + d;
+    const V weight = V::set1(weights[j]);
+    for (int c = 0; c + 1 < Chunks; ++c) {
+      sums[c] = V::fma(weight, V::load(value + c * 16), sums[c]);
+    }
+    const V tail = V::load_first(value + (Chunks - 1) * 16, last);
+    sums[Chunks - 1] = V::fma(weight, tail, sums[Chunks - 1]);
+  }
+  for (int c = 0; c < Chunks; ++c) {
+    V::store_first(out + d + c * 16, sums[c], c + 1 < Chunks ? 16 : last);
+  }
+}
+
 template <class V>
 static inline void add_values(const float (&weights)[kPagePositions], float alpha,
                               const PageView& page, uint32_t head_dim, float* out) {
   const V alphas = V::set1(alpha);
-  for (uint32_t d = 0; d < head_dim; d += 16) {
-    const uint32_t count = head_dim - d;
-    V sum = V::mul(V::load_first(out + d, count), alphas);
-    for (uint32_t j = page.first; j < page.last; ++j) {
-      const V value = V::load_first(page.values + j * page.position_stride + d, count);
-      sum = V::fma(V::set1(weights[j]), value, sum);
-    }
-    V::store_first(out + d, sum, count);
+  uint32_t d = 0;
+  for (; head_dim - d >= 64; d += 64) add_value_chunks<V, 4>(weights, alphas, page, d, 16, out);
+  for (; d < head_dim; d += 16) {
+    const uint32_t last = head_dim - d < 16 ? head_dim - d : 16;
+    add_value_chunks<V, 1>(weights, alphas, page, d, last, out);
   }
 }
 
