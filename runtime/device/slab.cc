@@ -41,6 +41,10 @@ Result<Slab> Slab::allocate(size_t bytes, const char* what) {
   return slab;
 }
 
+void Slab::populate() const {
+  if (bytes_ != 0) (void)::madvise(data_, bytes_, MADV_POPULATE_WRITE);
+}
+
 Slab::~Slab() {
   if (data_ != nullptr) ::munmap(data_, bytes_);
 }

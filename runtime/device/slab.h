@@ -24,6 +24,9 @@ class Slab {
   }
   ~Slab();
 
+  // Touches every page now rather than at its first use. Best effort.
+  void populate() const;
+
   std::byte* data() const { return data_; }
   size_t size() const { return bytes_; }
   std::span<std::byte> span() const { return {data_, bytes_}; }

@@ -17,7 +17,7 @@ namespace switchyard {
 namespace {
 
 constexpr uint64_t kWorkMin = 8192;  // elements that take about as long as waking a thread
-constexpr int kSpins = 1000;  // some tens of microseconds: longer than the gaps inside a layer
+constexpr int kSpins = 4000;         // 60 to 200 us of pauses: longer than the gaps inside a layer
 
 // The processors this process may use.
 std::vector<int> allowed_processors() {

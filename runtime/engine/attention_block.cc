@@ -95,8 +95,8 @@ void attend(const Compute& compute, const ModelSpec& spec, uint32_t layer,
       window != 0 ? std::min(rows.back().position + 1, window) : rows.back().position + 1;
   compute.pool.split(tasks, positions * group_width, [&](uint32_t first, uint32_t last) {
     for (uint32_t task = first; task < last; ++task) {
-      const uint32_t row = balanced_row(task / attention.kv_heads, count);
-      const uint32_t head = task % attention.kv_heads;
+      // One head after the other: its keys and values stay in the cache for all rows.
+      const uint32_t head = task / count, row = balanced_row(task % count, count);
       const uint32_t end = rows[row].position + 1;
       const uint32_t begin = window != 0 && end > window ? end - window : 0;
       const size_t at = row * strides.q + static_cast<size_t>(head) * group_width;
