@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <ostream>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +19,10 @@ struct TestModel {
   std::string path;  // a Hugging Face folder
   bool demo = false;
 };
+// How gtest names it.
+inline std::ostream& operator<<(std::ostream& out, const TestModel& model) {
+  return out << model.name;
+}
 
 const std::vector<TestModel>& test_models();
 const TestModel& test_model(const std::string& name);
