@@ -144,6 +144,8 @@ Check check_memory(const std::string& root) {
     check.state = CheckState::kLimited;
     check.value += fmt::format("; {} sets the limit", allowance->limited_by);
     check.mend = "raise the cgroup's memory limit (docker --memory, sbatch --mem)";
+  } else {
+    check.value += "; no cgroup limits it further";
   }
   if (allowance->bytes < kMemoryLow) {
     check.state = CheckState::kLimited;

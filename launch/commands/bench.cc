@@ -105,15 +105,16 @@ class Bench {
     if (options_.json) TRY_STATUS(check_json_target(*options_.json));
     source_ =
         TRY(ModelSource::open(TRY(resolve_model(options_.model, HubEnvironment::of_process()))));
+    const uint32_t positions_max = source_->spec().positions_max;
+    if (!options_.prompt) prompt_ = std::min(prompt_, positions_max);
     kernels_ = TRY(select_kernels(options_.engine.isa.value_or("")));
     TRY_STATUS(prepare_probes());
     engine_options_ = TRY(engine_options(options_.engine, *source_));
     engine_options_.context = std::max(prompt_, kDecodePrompt + tokens_);
     engine_options_.sequences = batch_;
-    if (engine_options_.context > source_->spec().positions_max) {
-      return fail(Code::kUsage,
-                  fmt::format("{} positions are past the model's {}", engine_options_.context,
-                              source_->spec().positions_max));
+    if (engine_options_.context > positions_max) {
+      return fail(Code::kUsage, fmt::format("{} positions are past the model's {}",
+                                            engine_options_.context, positions_max));
     }
     engine_ = TRY(start_engine(*source_, engine_options_, console_));
     reads_ = engine_->memory_plan().slots < source_->experts().keys().size();
@@ -238,7 +239,9 @@ class Bench {
 
   const BenchOptions& options_;
   Console& console_;
-  const uint32_t batch_, prompt_, tokens_, repeat_;
+  const uint32_t batch_;
+  uint32_t prompt_;
+  const uint32_t tokens_, repeat_;
   const uint64_t seed_;
   std::unique_ptr<ModelSource> source_;
   const Kernels* kernels_ = nullptr;
@@ -254,7 +257,8 @@ Command::Body prepare_bench(OptionList& list) {
   auto options = std::make_shared<BenchOptions>();
   list.positional("MODEL", options->model, "a folder, ORG/NAME[@REV] in the HF cache, or a pack");
   list.count("--batch", options->batch, 1, 4096, "sequences decoded in a step; default: 1");
-  list.count("--prompt", options->prompt, 1, 1 << 20, "tokens of the prompt; default: 512");
+  list.count("--prompt", options->prompt, 1, 1 << 20,
+             "tokens of the prompt; default: 512, or what the model takes");
   list.count("-n,--tokens", options->tokens, 1, 1 << 20, "tokens to decode; default: 64");
   list.count("--repeat", options->repeat, 1, 1000,
              "repeats, of which medians are given; default: 5");

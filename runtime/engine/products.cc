@@ -9,7 +9,7 @@
 namespace switchyard {
 namespace {
 
-constexpr uint32_t kUnitBlocks = 4;         // blocks of 16 rows: as many as kernels stream at once
+constexpr uint32_t kUnitBlocks = 2;         // blocks of 16 rows: what threads end apart by at most
 constexpr uint64_t kMultipliesMin = 32768;  // fewer are done before another thread is awake
 
 uint32_t units_of(const Product& product) {
