@@ -14,6 +14,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   add_compile_options(-Wno-restrict)  # GCC 12 sees overlaps in std::string where there are none
 endif()
 if(SWITCHYARD_SANITIZE)
+  # Half the building time of -O2 -g; the checks are the same.
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
   add_compile_options(-fsanitize=${SWITCHYARD_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SWITCHYARD_SANITIZE})
 endif()
