@@ -13,9 +13,10 @@
 namespace switchyard {
 namespace {
 
-// A pipe or a device cannot be replaced by a renamed file.
+// A link, a pipe or a device stays what it is: it is written to, not replaced by a renamed file.
 bool is_special(const std::string& path) {
   std::error_code ignored;
+  if (std::filesystem::is_symlink(path, ignored)) return true;
   const auto status = std::filesystem::status(path, ignored);
   return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
          !std::filesystem::is_directory(status);
@@ -28,6 +29,7 @@ std::string dumped(const Json& value, int indent) {
 }  // namespace
 
 Status check_json_target(const std::string& path) {
+  if (path.empty()) return fail(Code::kIo, "the name of the file is empty", "--json");
   if (path == "-" || is_special(path)) return {};
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) {

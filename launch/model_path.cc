@@ -157,6 +157,9 @@ Status check_kind(const std::string& path) {
   const std::string hint = "give the model's safetensors folder";
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) {
+    if (!fs::is_regular_file(path, ignored)) {
+      return fail(Code::kNoInput, "is neither a folder nor a regular file", path, hint);
+    }
     if (path.ends_with(".gguf") || begins_like_gguf(path)) {
       return fail(Code::kConfig, "GGUF files are not read", path, hint);
     }

@@ -55,7 +55,7 @@ Result<std::string> read_text(const TextOptions& options, Console& console) {
     text = source;
   } else {
     where = source;
-    text = TRY(read_text_file(source, kTextBytesMax));
+    text = TRY(read_text_input(source, kTextBytesMax));
   }
   TRY_STATUS(check_utf8(text, where));
   return text;

@@ -41,7 +41,10 @@ Status write_output(int fd, std::span<const std::byte> bytes, const std::string&
 
 Status publish_output(int fd, const std::string& partial, const std::string& path) {
   if (::fsync(fd) != 0) return fail_output(errno, "cannot flush", partial);
-  if (::rename(partial.c_str(), path.c_str()) != 0) return fail_output(errno, "cannot name", path);
+  const std::string target = TRY(output_target(path));
+  if (::rename(partial.c_str(), target.c_str()) != 0) {
+    return fail_output(errno, "cannot name", path);
+  }
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   const UniqueFd folder_fd(
       ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

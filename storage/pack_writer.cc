@@ -83,6 +83,12 @@ Status PackWriter::State::start(const std::string& fingerprint) {
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     return fail(Code::kFailed, "another process is writing it", partial, "wait for it to end");
   }
+  struct stat ours {
+  }, named{};
+  if (::fstat(fd.get(), &ours) != 0 || ::stat(partial.c_str(), &named) != 0 ||
+      ours.st_ino != named.st_ino || ours.st_dev != named.st_dev) {
+    return fail(Code::kFailed, "another process has just finished it", partial, "run again");
+  }
   std::vector<PackSection> intact = TRY(intact_sections(fingerprint));
   for (PackSection& section : intact) {
     resumed_bytes += section.bytes;

@@ -110,7 +110,7 @@ class Bench {
     kernels_ = TRY(select_kernels(options_.engine.isa.value_or("")));
     TRY_STATUS(prepare_probes());
     engine_options_ = TRY(engine_options(options_.engine, *source_));
-    engine_options_.context = std::max(prompt_, kDecodePrompt + tokens_);
+    engine_options_.context = std::max(prompt_, kDecodePrompt + std::max(tokens_, kWarmTokens));
     engine_options_.sequences = batch_;
     if (engine_options_.context > positions_max) {
       return fail(Code::kUsage, fmt::format("{} positions are past the model's {}",

@@ -21,6 +21,7 @@
 #include "launch/run_report.h"
 #include "launch/stop_signal.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/file.h"
 #include "runtime/base/hash.h"
 #include "runtime/base/units.h"
 #include "storage/safetensors_writer.h"
@@ -82,6 +83,10 @@ class Evaluation {
   Status check() const {
     if (options_.text.given() + (options_.ids ? 1 : 0) != 1) {
       return fail(Code::kUsage, "give one of -p, -f, --ids", {}, "see switchyard eval --help");
+    }
+    if (options_.dump) TRY(output_target(*options_.dump));
+    if (options_.dump && options_.dump == options_.json) {
+      return fail(Code::kUsage, "--dump-logits and --json name the same file", *options_.dump);
     }
     return options_.json ? check_json_target(*options_.json) : Status{};
   }

@@ -14,6 +14,7 @@
 #include "launch/progress.h"
 #include "launch/stop_signal.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/file.h"
 #include "runtime/base/units.h"
 #include "runtime/engine/model_source.h"
 #include "storage/pack_reader.h"
@@ -65,8 +66,11 @@ Status check_out(const PackOptions& options) {
   if (std::filesystem::is_directory(options.out, ignored)) {
     return fail(Code::kIo, "is a folder", options.out, "OUT is the pack's own name");
   }
-  if (!options.force && std::filesystem::exists(options.out, ignored)) {
-    return fail(Code::kIo, "exists already", options.out, "--force replaces it");
+  const std::string target = TRY(output_target(options.out));
+  if (!std::filesystem::exists(target, ignored)) return {};
+  if (!options.force) return fail(Code::kIo, "exists already", options.out, "--force replaces it");
+  if (!looks_like_pack(target)) {
+    return fail(Code::kIo, "is no pack and will not be replaced", options.out, "remove it first");
   }
   return {};
 }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 
 namespace switchyard {
 namespace {
@@ -50,20 +51,36 @@ UniqueFd::~UniqueFd() {
 }
 
 Result<std::string> read_text_file(const std::string& path, uint64_t bytes_max) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Not to wait for the other end of a pipe.
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return fail_errno(errno, "cannot open", path);
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return fail_errno(errno, "cannot stat", path);
-  if (S_ISDIR(status.st_mode)) return fail(Code::kNoInput, "is a folder, not a file", path);
+  if (!S_ISREG(status.st_mode)) return fail(Code::kNoInput, "is no regular file", path);
   return read_all(fd.get(), path, bytes_max);
 }
 
 Result<std::string> read_text_input(const std::string& path, uint64_t bytes_max) {
-  if (path != "-") return read_text_file(path, bytes_max);
-  return read_all(STDIN_FILENO, "standard input", bytes_max);
+  if (path == "-") return read_all(STDIN_FILENO, "standard input", bytes_max);
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return fail_errno(errno, "cannot open", path);
+  return read_all(fd.get(), path, bytes_max);
 }
 
-Status write_file_atomically(const std::string& path, std::string_view bytes) {
+Result<std::string> output_target(const std::string& path) {
+  if (path.empty()) return fail(Code::kIo, "the name of an output is empty");
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(status)) return path;
+  if (!std::filesystem::is_regular_file(status)) {
+    return fail(Code::kIo, "is no regular file and will not be replaced", path);
+  }
+  const auto target = std::filesystem::canonical(path, error);
+  return error ? path : target.string();
+}
+
+Status write_file_atomically(const std::string& name, std::string_view bytes) {
+  const std::string path = TRY(output_target(name));
   const std::string partial = fmt::format("{}.{}.partial", path, ::getpid());
   UniqueFd fd(::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!fd) {

@@ -4,6 +4,17 @@
 
 namespace switchyard {
 
+namespace {
+
+// Without the library's own name for it.
+std::string reason(const Json::exception& error) {
+  const std::string_view what = error.what();
+  const size_t end = what.find("] ");
+  return std::string(end == std::string_view::npos ? what : what.substr(end + 2));
+}
+
+}  // namespace
+
 Result<Json> parse_json(std::string_view text, const std::string& where) {
   constexpr int kDepthMax = 64;
   bool too_deep = false;
@@ -16,7 +27,7 @@ Result<Json> parse_json(std::string_view text, const std::string& where) {
     if (too_deep) return fail(Code::kBadData, "JSON nested deeper than 64", where);
     return value;
   } catch (const Json::exception& error) {
-    return fail(Code::kBadData, std::string("not valid JSON: ") + error.what(), where);
+    return fail(Code::kBadData, std::string("not valid JSON: ") + reason(error), where);
   }
 }
 

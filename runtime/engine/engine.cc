@@ -71,7 +71,7 @@ class Engine::Impl {
   Status run_layer(uint32_t layer);
   void norm_rows(const std::vector<float>& weight);
   void add_update();
-  void give_logits(const LogitsSink& sink);
+  Status give_logits(const LogitsSink& sink);
   Compute compute() { return {kernels, pool}; }
   uint32_t count() const { return static_cast<uint32_t>(rows.size()); }
 
@@ -235,7 +235,7 @@ Status Engine::Impl::run_layers() {
 }
 
 // Logits of the wanted rows, a few at a time: the vocabulary may be large.
-void Engine::Impl::give_logits(const LogitsSink& sink) {
+Status Engine::Impl::give_logits(const LogitsSink& sink) {
   std::vector<uint32_t> wanted;
   for (uint32_t row = 0; row < count(); ++row) {
     if (rows[row].wants_logits) wanted.push_back(row);
@@ -260,19 +260,26 @@ void Engine::Impl::give_logits(const LogitsSink& sink) {
     counters.weight_bytes_used += product_weight_bytes(product);
     for (uint32_t i = 0; i < some; ++i) {
       const StepRow& row = rows[wanted[begin + i]];
-      sink(row.sequence, row.position, {workspace.logits + i * vocab, spec.vocab});
+      const std::span<const float> logits(workspace.logits + i * vocab, spec.vocab);
+      if (!all_finite(DType::kF32, std::as_bytes(logits))) {
+        return fail(Code::kBadData,
+                    fmt::format("the logits at position {} are not finite", row.position), {},
+                    "the weights are damaged: they overflow fp32");
+      }
+      sink(row.sequence, row.position, logits);
     }
   }
+  return {};
 }
 
 Status Engine::step(const StepPlan& plan, const LogitsSink& sink) {
   TRY_STATUS(impl_->check(plan));
   impl_->lay_rows(plan);
   TRY_STATUS(impl_->run_layers());
+  TRY_STATUS(impl_->give_logits(sink));
   for (const StepPart& part : plan.parts) {
     impl_->kv.advance(part.sequence, static_cast<uint32_t>(part.tokens.size()));
   }
-  impl_->give_logits(sink);
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
 #include "runtime/engine/model_source.h"
+#include "runtime/engine/pack_names.h"
 #include "runtime/kernels/matrix.h"
 #include "storage/safetensors.h"
 
@@ -34,8 +35,8 @@ class FolderModel final : public ModelSource {
     auto model = std::unique_ptr<FolderModel>(new FolderModel);
     model->path_ = path;
     const std::string config_path = path + "/config.json";
-    model->config_text_ = TRY(read_text_file(config_path, kTextFileBytesMax));
-    model->spec_ = TRY(parse_model_spec(model->config_text_, config_path));
+    const std::string config = TRY(read_text_file(config_path, kTextFileBytesMax));
+    model->spec_ = TRY(parse_model_spec(config, config_path));
     model->checkpoint_.emplace(TRY(Checkpoint::open(path)));
     model->expert_order_.resize(model->spec_.moe.experts);
     std::iota(model->expert_order_.begin(), model->expert_order_.end(), uint16_t{0});
@@ -55,7 +56,11 @@ class FolderModel final : public ModelSource {
   std::string fingerprint() const override {
     Hasher hasher;
     const auto add = [&](std::string_view text) { hasher.update(std::as_bytes(std::span(text))); };
-    add(config_text_);
+    for (const std::string_view name : kPackTextFiles) {
+      const auto text = text_file(name);
+      add(fmt::format("{} {};", name, text && *text ? (*text)->size() + 1 : 0));
+      if (text && *text) add(**text);
+    }
     for (uint32_t i = 0; i < checkpoint_->file_count(); ++i) {
       const InputFile& file = checkpoint_->file(i);
       add(fmt::format("{} {} {};", file.path(), file.size_bytes(), file.identity().modified_ns));
@@ -147,7 +152,6 @@ class FolderModel final : public ModelSource {
   }
 
   std::string path_;
-  std::string config_text_;
   std::optional<Checkpoint> checkpoint_;
   std::unique_ptr<ExpertSource> experts_;
 };

@@ -173,7 +173,12 @@ TEST(CliPack, DoesNotReplaceAFileUnasked) {
   const std::string pack = folder / "olmoe.pack";
   write_text(pack, "mine");
   expect_refused(run_switchyard({"pack", fixture("olmoe"), pack}), 74, {pack, "exists"});
+  expect_refused(run_switchyard({"pack", fixture("olmoe"), pack, "--force"}), 74,
+                 {pack, "no pack"});
   EXPECT_EQ(read_text(pack), "mine");
+  std::filesystem::remove(pack);
+  expect_done(run_switchyard({"pack", fixture("olmoe"), pack}));
+  expect_refused(run_switchyard({"pack", fixture("olmoe"), pack}), 74, {pack, "exists"});
   expect_done(run_switchyard({"pack", fixture("olmoe"), pack, "--force"}));
   expect_done(run_switchyard({"pack", "--verify", pack}));
 }

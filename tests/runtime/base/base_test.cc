@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -103,6 +104,24 @@ TEST(TextFile, IsBoundedAndWrittenWhole) {
   EXPECT_EQ(write_file_atomically(path + "/x", "1").error().code, Code::kIo);
   const auto entries = std::filesystem::directory_iterator(folder);
   EXPECT_EQ(std::distance(begin(entries), end(entries)), 1) << "no temporary file is left";
+  std::filesystem::remove_all(folder);
+}
+
+TEST(TextFile, OutputsFollowLinksAndReplaceRegularFilesOnly) {
+  const auto folder = std::filesystem::temp_directory_path() /
+                      ("switchyard_output_test_" + std::to_string(::getpid()));
+  std::filesystem::create_directory(folder);
+  const std::string file = folder / "file", link = folder / "link", pipe = folder / "pipe";
+  ASSERT_TRUE(write_file_atomically(file, "old"));
+  std::filesystem::create_symlink("file", link);
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  ASSERT_TRUE(write_file_atomically(link, "new"));
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  EXPECT_EQ(read_text_file(file, 10).value(), "new");
+  EXPECT_EQ(write_file_atomically(pipe, "x").error().code, Code::kIo);
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+  EXPECT_EQ(read_text_file(pipe, 10).error().code, Code::kNoInput) << "and does not wait";
+  EXPECT_EQ(output_target("").error().code, Code::kIo);
   std::filesystem::remove_all(folder);
 }
 
