@@ -30,7 +30,8 @@ Result<Slab> Slab::allocate(size_t bytes, const char* what) {
                 "lower --memory");
   }
   auto* begin = static_cast<std::byte*>(mapped);
-  auto* aligned = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<uintptr_t>(begin), unit));
+  const auto address = reinterpret_cast<uintptr_t>(begin);
+  auto* aligned = begin + (round_up(address, unit) - address);
   if (aligned != begin) ::munmap(begin, static_cast<size_t>(aligned - begin));
   const size_t tail = static_cast<size_t>(begin + reserved - (aligned + length));
   if (tail != 0) ::munmap(aligned + length, tail);

@@ -32,7 +32,7 @@ std::string shape_text(std::span<const uint64_t> shape) {
 class FolderModel final : public ModelSource {
  public:
   static Result<std::unique_ptr<ModelSource>> open(const std::string& path) {
-    auto model = std::unique_ptr<FolderModel>(new FolderModel);
+    auto model = std::make_unique<FolderModel>();
     model->path_ = path;
     const std::string config_path = path + "/config.json";
     const std::string config = TRY(read_text_file(config_path, kTextFileBytesMax));
