@@ -27,7 +27,8 @@ int64_t number_attribute(const PackSection& section, std::string_view name) {
 class PackModel final : public ModelSource {
  public:
   static Result<std::unique_ptr<ModelSource>> open(const std::string& path) {
-    auto model = std::unique_ptr<PackModel>(new PackModel(TRY(PackReader::open(path))));
+    PackReader reader = TRY(PackReader::open(path));
+    auto model = std::unique_ptr<PackModel>(new PackModel(std::move(reader)));
     const auto config = TRY(model->text_file("config.json"));
     if (!config) return fail(Code::kBadData, "holds no config.json", path, "pack it again");
     model->spec_ = TRY(parse_model_spec(*config, path + ": config.json"));

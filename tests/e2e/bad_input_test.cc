@@ -65,8 +65,9 @@ TEST_F(BadTokenizer, OfAKindThatIsNotKnown) {
 }
 
 TEST_F(BadTokenizer, NestedWithoutEnd) {
+  // 200 levels: enough to be refused, few enough for the library that writes the file.
   Json normalizer = {{"type", "NFC"}};
-  for (int depth = 0; depth < 5000; ++depth) {
+  for (int depth = 0; depth < 200; ++depth) {
     normalizer = {{"type", "Sequence"}, {"normalizers", Json::array({std::move(normalizer)})}};
   }
   tokenizer_["normalizer"] = std::move(normalizer);
