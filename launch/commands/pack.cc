@@ -101,7 +101,7 @@ Command::Body prepare_pack(OptionList& list) {
                   "a folder or ORG/NAME[@REV] in the HF cache; with --verify a pack");
   list.optional_positional("OUT", options->out, "the pack to write");
   list.flag("--verify", options->verify, "checks every byte of the pack MODEL instead");
-  list.flag("--force", options->force, "replaces OUT if it exists");
+  list.flag("--force", options->force, "replaces OUT if it is a pack");
   list.text("--json", "FILE", options->json, "sizes and times; -: to standard output, alone");
   return [options](Console& console) { return pack(*options, console); };
 }
