@@ -1,5 +1,7 @@
 #include "runtime/base/json.h"
 
+#include <fmt/core.h>
+
 #include <nlohmann/json.hpp>
 
 namespace switchyard {
@@ -16,6 +18,10 @@ std::string reason(const Json::exception& error) {
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, const std::string& where) {
+  // The library would take it for the end of the text.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    return fail(Code::kBadData, fmt::format("not valid JSON: a NUL byte at {}", nul), where);
+  }
   constexpr int kDepthMax = 64;
   bool too_deep = false;
   const auto guard = [&too_deep](int depth, Json::parse_event_t, Json&) {

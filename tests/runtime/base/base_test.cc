@@ -76,6 +76,19 @@ TEST(Json, IsBoundedInDepth) {
   EXPECT_FALSE(parse_json(deep, "f").has_value());
 }
 
+TEST(Json, EndsWithTheText) {
+  using std::string_view_literals::operator""sv;
+  for (const std::string_view text :
+       {"{}\0"sv, "{}\0}"sv, "\0{}"sv, "{\"a\": 1\0}"sv, "{}\n\0\n"sv}) {
+    const auto value = parse_json(text, "f");
+    ASSERT_FALSE(value.has_value()) << text;
+    EXPECT_EQ(value.error().code, Code::kBadData);
+    EXPECT_NE(value.error().what.find("not valid JSON: a NUL byte at"), std::string::npos);
+  }
+  EXPECT_FALSE(parse_json("{} x", "f").has_value());
+  EXPECT_TRUE(parse_json("{} \n", "f").has_value());
+}
+
 TEST(Hash, OfPiecesIsTheHashOfTheWhole) {
   std::vector<std::byte> bytes(10000);
   Prng prng(5);
