@@ -194,6 +194,48 @@ TEST(Tidy, NoPathOfOneMachine) {
   }
 }
 
+// The text between the bracket at `open` and the one that closes it.
+std::string_view bracketed(std::string_view text, size_t open) {
+  size_t depth = 0;
+  for (size_t at = open; at < text.size(); ++at) {
+    if (text[at] == '(' || text[at] == '{') ++depth;
+    if (text[at] == ')' || text[at] == '}') --depth;
+    if (depth == 0) return text.substr(open + 1, at - open - 1);
+  }
+  return text.substr(open + 1);
+}
+
+// The calls that make an object on the heap with a TRY among the arguments.
+std::vector<std::string> heap_objects_with_try(std::string_view text) {
+  static const std::regex kMaker(
+      R"((\bnew\s+[A-Za-z_][\w:]*(<[^;(){}]*>)?|\bmake_(unique|shared)\s*(<[^;(){}]*>)?)\s*[({])");
+  std::vector<std::string> found;
+  for (std::cregex_iterator at(text.data(), text.data() + text.size(), kMaker), end; at != end;
+       ++at) {
+    const auto open = static_cast<size_t>(at->position() + at->length() - 1);
+    const std::string_view arguments = bracketed(text, open);
+    if (arguments.find("TRY(") == std::string_view::npos) continue;
+    found.push_back(at->str() + std::string(arguments));
+  }
+  return found;
+}
+
+// The return that TRY hides there leaks the storage under GCC.
+TEST(Tidy, NoTryAmongTheArgumentsOfAHeapObject) {
+  // '@' stands for it, or this file would break its own rule.
+  const auto found = [](std::string text) {
+    return heap_objects_with_try(std::regex_replace(text, std::regex("@"), "TRY("));
+  };
+  for (const char* bad : {"std::make_unique<A<B, C>>(\n  b, @f(1)))", "new A(@f()))",
+                          "make_shared<a::B>(c(), {@d)})", "new std::pair<A, B>{@d), 1}"}) {
+    EXPECT_THAT(found(bad), testing::SizeIs(1)) << bad;
+  }
+  EXPECT_THAT(found("a = @f(std::make_unique<A>(b), @c)));"), testing::IsEmpty());
+  for (const SourceFile& file : sources()) {
+    EXPECT_THAT(heap_objects_with_try(file.text), testing::IsEmpty()) << file.path;
+  }
+}
+
 TEST(Tidy, TheReadmeShowsEveryCommand) {
   const std::string readme = read_file(SWITCHYARD_SOURCE_DIR "/README.md");
   const std::regex kCommand("return \\{\"([a-z]+)\", \"");

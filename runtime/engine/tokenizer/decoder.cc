@@ -35,7 +35,8 @@ Made make_step(const std::string& type, Fields& fields) {
     return std::make_unique<StepOf<ByteLevelSink>>();
   }
   if (type == "Metaspace") {
-    return std::make_unique<StepOf<MetaspaceSink, MetaspaceSpec>>(TRY(parse_metaspace(fields)));
+    const MetaspaceSpec spec = TRY(parse_metaspace(fields));
+    return std::make_unique<StepOf<MetaspaceSink, MetaspaceSpec>>(spec);
   }
   if (type == "Strip") {
     StripSpec spec;
@@ -50,8 +51,9 @@ Made make_step(const std::string& type, Fields& fields) {
     if (pattern.literal_text() == nullptr) {
       return fields.unsupported("Replace with an expression is not supported");
     }
-    return std::make_unique<StepOf<ReplaceSink, std::string, std::string>>(
-        *pattern.literal_text(), TRY(fields.text("content")));
+    const std::string content = TRY(fields.text("content"));
+    return std::make_unique<StepOf<ReplaceSink, std::string, std::string>>(*pattern.literal_text(),
+                                                                           content);
   }
   return fields.unsupported(fmt::format("type {} is not supported", type));
 }

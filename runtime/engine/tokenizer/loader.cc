@@ -17,11 +17,11 @@ constexpr size_t kIdLimitMin = size_t{1} << 20;
 Result<Json> small_member(const JsonSections& sections, const char* key, const std::string& where) {
   const auto found = sections.find(key);
   if (found == sections.end()) return Json();
-  return parse_json(found->second, where);
+  return parse_part(found->second, where);
 }
 
-Result<std::string_view> large_member(const JsonSections& sections, const char* key,
-                                      const std::string& where) {
+Result<JsonPart> large_member(const JsonSections& sections, const char* key,
+                              const std::string& where) {
   const auto found = sections.find(key);
   if (found == sections.end()) {
     return fail(Code::kBadData, fmt::format("\"{}\" is missing", key), where);
@@ -29,7 +29,7 @@ Result<std::string_view> large_member(const JsonSections& sections, const char* 
   return found->second;
 }
 
-Result<Vocab> load_vocab(std::string_view json, size_t id_limit, const std::string& where) {
+Result<Vocab> load_vocab(const JsonPart& json, size_t id_limit, const std::string& where) {
   Vocab vocab(id_limit);
   TRY_STATUS(for_each_number(json, where, [&](std::string_view content, int64_t id) {
     return vocab.insert(content, id, where);
@@ -91,8 +91,8 @@ class MergeLoader {
 
 Result<BpeOptions> load_options(const JsonSections& sections, const std::string& where) {
   Json members = Json::object();
-  for (const auto& [key, text] : sections) {
-    if (key != "vocab" && key != "merges") members[key] = TRY(parse_json(text, where));
+  for (const auto& [key, part] : sections) {
+    if (key != "vocab" && key != "merges") members[key] = TRY(parse_part(part, where));
   }
   Fields fields = TRY(Fields::of(members, "model", where));
   const std::string type = TRY(fields.text_or("type", "BPE"));
@@ -116,12 +116,12 @@ Result<BpeOptions> load_options(const JsonSections& sections, const std::string&
   return options;
 }
 
-Result<Bpe> load_model(std::string_view json, size_t id_limit, const std::string& where) {
+Result<Bpe> load_model(const JsonPart& json, size_t id_limit, const std::string& where) {
   const JsonSections sections = TRY(json_sections(json, where));
   const BpeOptions options = TRY(load_options(sections, where));
   Vocab vocab = TRY(load_vocab(TRY(large_member(sections, "vocab", where)), id_limit, where));
   MergeLoader merges(vocab, where);
-  const std::string_view list = TRY(large_member(sections, "merges", where));
+  const JsonPart list = TRY(large_member(sections, "merges", where));
   TRY_STATUS(
       for_each_pair(list, where, [&](std::string_view first, const std::string_view* second) {
         return second == nullptr ? merges.add(first) : merges.add(first, *second);
@@ -130,9 +130,9 @@ Result<Bpe> load_model(std::string_view json, size_t id_limit, const std::string
 }
 
 Status check_members(const JsonSections& sections, const std::string& where) {
-  for (const auto& [key, text] : sections) {
+  for (const auto& [key, part] : sections) {
     const bool cuts = key == "truncation" || key == "padding";
-    if (cuts && text.starts_with("null")) continue;
+    if (cuts && TRY(parse_part(part, where)).is_null()) continue;
     if (cuts) {
       return fail(Code::kConfig, fmt::format("{} is not supported", key), where, "set it to null");
     }
@@ -150,7 +150,7 @@ Status check_members(const JsonSections& sections, const std::string& where) {
 
 Result<TokenizerParts> load_tokenizer(std::string_view text, const std::string& where) {
   const PaddedJson json = TRY(PaddedJson::copy(text, where));
-  const JsonSections sections = TRY(json_sections(json.text(), where));
+  const JsonSections sections = TRY(json_sections(json.whole(), where));
   TRY_STATUS(check_members(sections, where));
   const auto member = [&](const char* key) { return small_member(sections, key, where); };
   const Json added_tokens = TRY(member("added_tokens"));

@@ -164,15 +164,20 @@ Made make_step(const std::string& type, Fields& fields) {
   if (type == "NFKC") return std::make_unique<UnicodeForm>(true, true);
   if (type == "NFKD") return std::make_unique<UnicodeForm>(false, true);
   if (type == "Lowercase") return std::make_unique<Lowercase>();
-  if (type == "Prepend") return std::make_unique<Prepend>(TRY(fields.text("prepend")));
+  if (type == "Prepend") {
+    const std::string prepended = TRY(fields.text("prepend"));
+    return std::make_unique<Prepend>(prepended);
+  }
   if (type == "Strip") {
     const bool left = TRY(fields.flag("strip_left", true));
-    return std::make_unique<Strip>(left, TRY(fields.flag("strip_right", true)));
+    const bool right = TRY(fields.flag("strip_right", true));
+    return std::make_unique<Strip>(left, right);
   }
   if (type == "Replace") {
     const Json& spec = *TRY(fields.value("pattern"));
     Pattern pattern = TRY(Pattern::parse(spec, fields.where()));
-    return std::make_unique<Replace>(std::move(pattern), TRY(fields.text("content")));
+    const std::string content = TRY(fields.text("content"));
+    return std::make_unique<Replace>(std::move(pattern), content);
   }
   return fields.unsupported(fmt::format("type {} is not supported", type));
 }

@@ -177,8 +177,9 @@ Status append_byte_level(Fields& fields, PreTokenizers& out) {
   const bool use_regex = TRY(fields.flag("use_regex", true));
   if (prefix_space) out.push_back(std::make_unique<PrefixSpace>());
   if (use_regex) {
-    out.push_back(std::make_unique<PatternSplit>(TRY(Pattern::regex(kGpt2Split, fields.where())),
-                                                 SplitBehavior::kIsolated, false));
+    Pattern pattern = TRY(Pattern::regex(kGpt2Split, fields.where()));
+    out.push_back(
+        std::make_unique<PatternSplit>(std::move(pattern), SplitBehavior::kIsolated, false));
   }
   out.push_back(std::make_unique<ByteChars>());
   return {};
@@ -199,8 +200,8 @@ Result<std::unique_ptr<const PreTokenizer>> make_split(const std::string& type, 
     const Json& spec = *TRY(fields.value("pattern"));
     Pattern pattern = TRY(Pattern::parse(spec, fields.where()));
     const SplitBehavior behavior = TRY(parse_behavior(fields, "Isolated"));
-    return std::make_unique<PatternSplit>(std::move(pattern), behavior,
-                                          TRY(fields.flag("invert", false)));
+    const bool invert = TRY(fields.flag("invert", false));
+    return std::make_unique<PatternSplit>(std::move(pattern), behavior, invert);
   }
   if (type == "Digits") {
     const bool single = TRY(fields.flag("individual_digits", false));
@@ -208,7 +209,8 @@ Result<std::unique_ptr<const PreTokenizer>> make_split(const std::string& type, 
         is_numeric, single ? SplitBehavior::kIsolated : SplitBehavior::kContiguous);
   }
   if (type == "Punctuation") {
-    return std::make_unique<ClassSplit>(is_punctuation, TRY(parse_behavior(fields, "Isolated")));
+    const SplitBehavior behavior = TRY(parse_behavior(fields, "Isolated"));
+    return std::make_unique<ClassSplit>(is_punctuation, behavior);
   }
   if (type == "Whitespace") return std::make_unique<WordSplit>();
   if (type == "WhitespaceSplit") {

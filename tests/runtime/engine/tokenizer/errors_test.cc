@@ -39,12 +39,21 @@ const Bad kCases[] = {
     {"merge_of_three", "/model/merges", R"([["a", "b", "c"]])", kBad, "more than two"},
     {"merge_of_one", "/model/merges", R"([["a"]])", kBad, "less than two"},
     {"merge_string_of_three", "/model/merges", R"(["a b c"])", kBad, "not two tokens"},
-    {"merge_number", "/model/merges", "[1]", kBad, "JSON"},
+    {"merge_number", "/model/merges", "[[\"a\", \"b\"], 1]", kBad,
+     "model.merges: entry 1 must be a string or a list of two strings"},
+    {"merge_part_number", "/model/merges", "[[\"a\", 1]]", kBad, "model.merges: entry 0 must be"},
+    {"merges_object", "/model/merges", "{}", kBad, "model.merges: must be a list"},
+    {"vocab_list", "/model/vocab", "[]", kBad, "model.vocab: must be an object"},
+    {"vocab_null", "/model/vocab", "null", kBad, "model.vocab: must be an object"},
+    {"model_number", "/model", "5", kBad, "model: must be an object"},
     {"merges_absent", "/model", R"({"type": "BPE", "vocab": {}})", kBad, "\"merges\" is missing"},
     {"id_twice", "/model/vocab/x", "3", kBad, "both have id 3"},
     {"id_negative", "/model/vocab/x", "-1", kBad, "out of range"},
     {"id_absurd", "/model/vocab/x", "2000000000", kBad, "out of range"},
-    {"id_fraction", "/model/vocab/x", "1.5", kBad, "JSON"},
+    {"id_fraction", "/model/vocab/x", "1.5", kBad, "model.vocab: \"x\" must be a whole number"},
+    {"id_text", "/model/vocab/x", "\"8\"", kBad, "model.vocab: \"x\" must be a whole number"},
+    {"id_null", "/model/vocab/x", "null", kBad, "model.vocab: \"x\" must be a whole number"},
+    {"id_huge", "/model/vocab/x", "1e300", kBad, "model.vocab: \"x\" must be a whole number"},
     {"unk_missing", "/model/unk_token", "\"nope\"", kBad, "nope"},
     {"added_id_contradicts", "/added_tokens/0/id", "3", kBad, "contradicts"},
     {"added_content_contradicts", "/added_tokens/0/content", "\"a\"", kBad, "contradicts"},
@@ -80,12 +89,40 @@ const Bad kCases[] = {
 INSTANTIATE_TEST_SUITE_P(Files, ErrorsTest, testing::ValuesIn(kCases),
                          [](const auto& info) { return std::string(info.param.name); });
 
-TEST(TokenizerErrors, NotJson) {
-  for (const std::string text :
-       {"", "{", "[]", "{} {}", "null", R"({"model": {"type": "BPE"}} x)"}) {
+TEST(TokenizerErrors, NotAnObject) {
+  for (const std::string text : {"[]", "null", "5", "\"a\""}) {
     const auto tokenizer = Tokenizer::parse(text, "tokenizer.json");
     ASSERT_FALSE(tokenizer) << text;
     EXPECT_EQ(tokenizer.error().code, Code::kBadData) << text;
+    EXPECT_EQ(to_line(tokenizer.error()), "tokenizer.json: must be an object") << text;
+  }
+}
+
+struct Broken {
+  std::string text;
+  const char* says;
+};
+
+TEST(TokenizerErrors, NotJson) {
+  using std::string_literals::operator""s;
+  const Broken cases[] = {
+      {"", "not valid JSON: "},
+      {"{", "not valid JSON: "},
+      {"{\"a\": \"", "not valid JSON: "},
+      {"{} {}", "not valid JSON at byte 3: "},
+      {"{}\0"s, "not valid JSON: "},
+      {R"({"model": {"type": "BPE"}} x)", "not valid JSON: "},
+      {R"({"model": {"type" "BPE"}})", "not valid JSON at byte 18: "},
+      {R"({"model": {"vocab": {"a": 0x}, "merges": []}})", "not valid JSON at byte 26: "},
+      {R"({"model": {"vocab": {}, "merges": ["#version" "c d"]}})", "not valid JSON at byte 46: "},
+      {R"({"truncation": nullx})", "truncation, from byte 15: not valid JSON: "},
+      {R"({"normalizer": {"a": tru}})", "normalizer, from byte 15: not valid JSON: "},
+      {R"({"model": {"dropout": 1x}})", "model.dropout, from byte 22: not valid JSON: "}};
+  for (const Broken& broken : cases) {
+    const auto tokenizer = Tokenizer::parse(broken.text, "tokenizer.json");
+    ASSERT_FALSE(tokenizer) << broken.text;
+    EXPECT_EQ(tokenizer.error().code, Code::kBadData) << broken.text;
+    EXPECT_THAT(tokenizer.error().what, testing::StartsWith(broken.says)) << broken.text;
   }
 }
 
