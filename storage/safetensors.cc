@@ -40,20 +40,24 @@ tl::unexpected<Error> fail_tensor(std::string_view tensor, const std::string& wh
   return fail(Code::kBadData, fmt::format("tensor {}: {}", tensor, what), where, kRefetch);
 }
 
-// The root object of `json`, living in `parser`. kBadData with simdjson's reason.
+// The root object of `json`, living in `parser`. kBadData, with simdjson's reason when that is no
+// JSON.
 Result<dom::object> parse_object(dom::parser& parser, std::string_view json,
                                  const std::string& where) {
   if (parser.allocate(json.size(), kDepthMax) != simdjson::SUCCESS) {
     return fail(Code::kNoMemory, fmt::format("no memory for {} bytes of JSON", json.size()), where);
   }
-  dom::object root;
-  const simdjson::error_code error = parser.parse(json.data(), json.size()).get_object().get(root);
+  dom::element root;
+  const simdjson::error_code error = parser.parse(json.data(), json.size()).get(root);
   if (error != simdjson::SUCCESS) {
-    return fail(Code::kBadData,
-                fmt::format("not a JSON object: {}", simdjson::error_message(error)), where,
-                kRefetch);
+    return fail(Code::kBadData, fmt::format("not valid JSON: {}", simdjson::error_message(error)),
+                where, kRefetch);
   }
-  return root;
+  dom::object object;
+  if (root.get_object().get(object) != simdjson::SUCCESS) {
+    return fail(Code::kBadData, "must be a JSON object", where, kRefetch);
+  }
+  return object;
 }
 
 // The size in bytes of a tensor, or nothing when that passes 2^63 bits or is no whole number.
@@ -101,19 +105,34 @@ Status parse_offsets(dom::array array, TensorInfo& tensor, uint64_t data_begin, 
   return {};
 }
 
+// The member `key` of a tensor's entry, which must be `kind`.
+template <class Value>
+Status read_field(dom::object fields, std::string_view key, const char* kind,
+                  std::string_view tensor, const std::string& where, Value& value) {
+  const simdjson::error_code error = fields[key].get(value);
+  if (error == simdjson::SUCCESS) return {};
+  if (error == simdjson::NO_SUCH_FIELD) {
+    return fail_tensor(tensor, fmt::format("{} is missing", key), where);
+  }
+  return fail_tensor(tensor, fmt::format("{} must be {}", key, kind), where);
+}
+
 Result<TensorInfo> parse_tensor(std::string_view name, dom::element value, uint64_t data_begin,
                                 uint64_t data_bytes, const std::string& where) {
   TensorInfo tensor;
   tensor.name = name;
   dom::object fields;
+  if (value.get_object().get(fields) != simdjson::SUCCESS) {
+    return fail_tensor(name, "must be an object", where);
+  }
   std::string_view dtype;
   dom::array shape;
   dom::array offsets;
-  if (value.get_object().get(fields) != simdjson::SUCCESS ||
-      fields["dtype"].get_string().get(dtype) != simdjson::SUCCESS ||
-      fields["shape"].get_array().get(shape) != simdjson::SUCCESS ||
-      fields["data_offsets"].get_array().get(offsets) != simdjson::SUCCESS || fields.size() != 3) {
-    return fail_tensor(name, "needs dtype, shape and data_offsets, nothing else", where);
+  TRY_STATUS(read_field(fields, "dtype", "a string", name, where, dtype));
+  TRY_STATUS(read_field(fields, "shape", "a list", name, where, shape));
+  TRY_STATUS(read_field(fields, "data_offsets", "a list", name, where, offsets));
+  if (fields.size() != 3) {
+    return fail_tensor(name, "has more than dtype, shape and data_offsets", where);
   }
   const std::optional<uint32_t> bits = dtype_bits(dtype);
   if (!bits) return fail_tensor(name, fmt::format("unknown dtype {}", dtype), where);
@@ -252,14 +271,22 @@ Result<std::vector<ShardEntry>> parse_safetensors_index(std::string_view json,
   dom::parser parser;
   const dom::object root = TRY(parse_object(parser, json, where));
   dom::object weight_map;
-  if (root["weight_map"].get_object().get(weight_map) != simdjson::SUCCESS) {
+  const simdjson::error_code error = root["weight_map"].get_object().get(weight_map);
+  if (error == simdjson::NO_SUCH_FIELD) {
     return fail(Code::kBadData, "no weight_map", where, kRefetch);
+  }
+  if (error != simdjson::SUCCESS) {
+    return fail(Code::kBadData, "weight_map must be an object", where, kRefetch);
   }
   std::vector<ShardEntry> entries;
   entries.reserve(weight_map.size());
   for (const auto [tensor, value] : weight_map) {
     std::string_view file;
-    if (value.get_string().get(file) != simdjson::SUCCESS || !is_plain_name(file)) {
+    if (value.get_string().get(file) != simdjson::SUCCESS) {
+      return fail_tensor(
+          tensor, fmt::format("its file {} must be a string", simdjson::minify(value)), where);
+    }
+    if (!is_plain_name(file)) {
       return fail_tensor(
           tensor,
           fmt::format("its file {} is no plain name in the folder", simdjson::minify(value)),

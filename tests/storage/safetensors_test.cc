@@ -64,13 +64,20 @@ TEST_P(BadHeaderTest, IsRefusedByName) {
 INSTANTIATE_TEST_SUITE_P(
     All, BadHeaderTest,
     testing::Values(
-        BadText{"NotJson", "{\"a\":", "not a JSON object"},
+        BadText{"NotJson", "{\"a\":", "not valid JSON"},
         BadText{"Array", "[]", "does not begin with {"},
         BadText{"Empty", "", "does not begin with {"},
-        BadText{"NotAnObject", R"({"a":5})", "tensor a: needs dtype"},
-        BadText{"NoShape", R"({"a":{"dtype":"F32","data_offsets":[0,32]}})", "tensor a: needs"},
+        BadText{"NotAnObject", R"({"a":5})", "tensor a: must be an object"},
+        BadText{"NoShape", R"({"a":{"dtype":"F32","data_offsets":[0,32]}})",
+                "tensor a: shape is missing"},
         BadText{"UnknownField", R"({"a":{"dtype":"F32","shape":[8],"data_offsets":[0,32],"x":1}})",
-                "tensor a: needs dtype"},
+                "tensor a: has more than dtype, shape and data_offsets"},
+        BadText{"DtypeNumber", R"({"a":{"dtype":1,"shape":[8],"data_offsets":[0,32]}})",
+                "tensor a: dtype must be a string"},
+        BadText{"ShapeNumber", R"({"a":{"dtype":"F32","shape":8,"data_offsets":[0,32]}})",
+                "tensor a: shape must be a list"},
+        BadText{"OffsetsObject", R"({"a":{"dtype":"F32","shape":[8],"data_offsets":{}}})",
+                "tensor a: data_offsets must be a list"},
         BadText{"UnknownDtype", R"({"a":{"dtype":"Q4","shape":[8],"data_offsets":[0,32]}})",
                 "unknown dtype Q4"},
         BadText{"NegativeDimension", R"({"a":{"dtype":"F32","shape":[-8],"data_offsets":[0,32]}})",
@@ -115,7 +122,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "a":{"dtype":"F32","shape":[8],"data_offsets":[0,32]}})",
                 "__metadata__"},
         BadText{"DeepNesting", R"({"a":[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]})",
-                "not a JSON object"}),
+                "not valid JSON"}),
     name_of);
 
 // Whatever a header's bytes: no crash, and what is accepted tiles the file.
@@ -190,9 +197,21 @@ TEST_P(BadIndexTest, IsRefusedByName) {
       << to_line(entries.error());
 }
 
+TEST(SafetensorsIndex, EndsWithTheText) {
+  const std::string good = R"({"weight_map":{"a":"x"}})";
+  EXPECT_TRUE(parse_safetensors_index(good + "\n", "index").has_value());
+  const auto entries = parse_safetensors_index(good + '\0', "index");
+  ASSERT_FALSE(entries.has_value());
+  EXPECT_NE(entries.error().what.find("not valid JSON"), std::string::npos);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     All, BadIndexTest,
-    testing::Values(BadText{"NotJson", "{", "not a JSON object"},
+    testing::Values(BadText{"NotJson", "{", "not valid JSON"},
+                    BadText{"Empty", "", "not valid JSON"},
+                    BadText{"Array", "[]", "must be a JSON object"},
+                    BadText{"MapArray", R"({"weight_map":[]})", "weight_map must be an object"},
+                    BadText{"MapNull", R"({"weight_map":null})", "weight_map must be an object"},
                     BadText{"NoMap", "{}", "no weight_map"},
                     BadText{"EmptyMap", R"({"weight_map":{}})", "weight_map is empty"},
                     BadText{"Climbing", R"({"weight_map":{"a":"../x"}})",
@@ -201,7 +220,8 @@ INSTANTIATE_TEST_SUITE_P(
                     BadText{"Parent", R"({"weight_map":{"a":".."}})", "no plain name"},
                     BadText{"EmptyName", R"({"weight_map":{"a":""}})", "no plain name"},
                     BadText{"Nul", R"({"weight_map":{"a":"x\u0000"}})", "no plain name"},
-                    BadText{"Number", R"({"weight_map":{"a":1}})", "no plain name"},
+                    BadText{"Number", R"({"weight_map":{"a":1}})",
+                            "tensor a: its file 1 must be a string"},
                     BadText{"Twice", R"({"weight_map":{"a":"x","a":"y"}})", "listed twice"}),
     name_of);
 
