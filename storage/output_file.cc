@@ -39,16 +39,25 @@ Status write_output(int fd, std::span<const std::byte> bytes, const std::string&
   return {};
 }
 
-Status publish_output(int fd, const std::string& partial, const std::string& path) {
+Status name_output(int fd, const std::string& partial, const std::string& path) {
   if (::fsync(fd) != 0) return fail_output(errno, "cannot flush", partial);
   const std::string target = TRY(output_target(path));
   if (::rename(partial.c_str(), target.c_str()) != 0) {
     return fail_output(errno, "cannot name", path);
   }
+  return {};
+}
+
+void flush_folder(const std::string& path) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   const UniqueFd folder_fd(
       ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder_fd) ::fsync(folder_fd.get());  // some file systems refuse it; the name stands anyway
+  if (folder_fd) ::fsync(folder_fd.get());
+}
+
+Status publish_output(int fd, const std::string& partial, const std::string& path) {
+  TRY_STATUS(name_output(fd, partial, path));
+  flush_folder(path);
   return {};
 }
 

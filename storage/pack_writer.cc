@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <optional>
 #include <set>
 #include <vector>
@@ -138,12 +139,14 @@ Status PackWriter::State::rewind() {
 Status PackWriter::State::restart_journal(const std::string& fingerprint) {
   std::string text = journal_head(fingerprint);
   for (const PackSection& section : sections) text += journal_line(section);
-  TRY_STATUS(write_file_atomically(journal, text));
-  journal_fd = TRY(open_output(journal, false));
-  if (::lseek(journal_fd.get(), 0, SEEK_END) < 0) {
-    return fail_output(errno, "cannot seek", journal);
+  const std::string fresh = journal + ".new";
+  journal_fd = TRY(open_output(fresh, true));
+  Status written = write_output(journal_fd.get(), std::as_bytes(std::span(text)), fresh);
+  if (written && ::rename(fresh.c_str(), journal.c_str()) != 0) {
+    written = fail_output(errno, "cannot name", journal);
   }
-  return {};
+  if (!written) ::unlink(fresh.c_str());
+  return written;
 }
 
 Status PackWriter::State::pad() {
@@ -229,8 +232,11 @@ Status PackWriter::finish() {
       encode_pack_header({state_->end, index.size(), hash_text(index), state_->end + index.size()});
   if (::lseek(fd, 0, SEEK_SET) < 0) return fail_output(errno, "cannot seek", state_->partial);
   TRY_STATUS(write_output(fd, std::as_bytes(std::span(page)), state_->partial));
-  TRY_STATUS(publish_output(fd, state_->partial, state_->path));
+  TRY_STATUS(name_output(fd, state_->partial, state_->path));
+  // Not before: what is interrupted here leaves a journal that the next writer replaces, but a
+  // partial file without its journal would be begun anew.
   ::unlink(state_->journal.c_str());
+  flush_folder(state_->path);
   return {};
 }
 

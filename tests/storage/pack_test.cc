@@ -184,6 +184,32 @@ TEST_F(PackTest, ResumesWhateverTheCrashLeft) {
   }
 }
 
+// As a writer leaves it that is killed between naming the pack and removing the journal.
+TEST_F(PackTest, AJournalLeftBesideTheFinishedPack) {
+  std::string journal;
+  {
+    PackWriter made = writer();
+    add_missing(made);
+    journal = read_text(journal_);
+    ASSERT_TRUE(made.finish());
+  }
+  const std::string whole = read_text(path_);
+  for (const char* fingerprint : {"source 1", "source 2"}) {
+    write_text(journal_, journal);
+    const auto reader = PackReader::open(path_);
+    ASSERT_TRUE(reader.has_value()) << to_line(reader.error());
+    EXPECT_TRUE(reader->verify().has_value());
+    PackWriter again = writer(fingerprint);
+    EXPECT_EQ(again.resumed_bytes(), 0u);
+    EXPECT_TRUE(read_text(path_) == whole);  // until the next is finished
+    add_missing(again);
+    ASSERT_TRUE(again.finish());
+    EXPECT_TRUE(read_text(path_) == whole);
+    EXPECT_FALSE(std::filesystem::exists(journal_));
+    EXPECT_FALSE(std::filesystem::exists(partial_));
+  }
+}
+
 TEST_F(PackTest, AnotherSourceStartsAnew) {
   {
     PackWriter interrupted = writer("source 1");
@@ -294,6 +320,30 @@ TEST_F(PackTest, FullDriveThenResume) {
   add_missing(resumed);
   ASSERT_TRUE(resumed.finish());
   EXPECT_TRUE(read_text(path_) == whole);
+}
+
+TEST_F(PackTest, FullDriveForTheJournal) {
+  const std::string long_name(2 * kPageBytes, 'n');  // its journal outgrows the data first
+  Error error;
+  {
+    PackWriter made = writer();
+    const FileSizeLimit limit(3 * kPageBytes);
+    const Status status = made.add(long_name, as_bytes("x"));
+    ASSERT_FALSE(status.has_value());
+    error = status.error();
+  }
+  EXPECT_EQ(error.code, Code::kIo);
+  EXPECT_EQ(error.where, journal_);
+  EXPECT_NE(error.hint.find("free space"), std::string::npos) << to_line(error);
+
+  const std::string fingerprint(4 * kPageBytes, 'f');
+  const FileSizeLimit limit(2 * kPageBytes);
+  const auto begun = PackWriter::create(path_, fingerprint);
+  ASSERT_FALSE(begun.has_value());
+  EXPECT_EQ(begun.error().code, Code::kIo);
+  EXPECT_EQ(begun.error().where, journal_ + ".new");
+  EXPECT_NE(begun.error().hint.find("free space"), std::string::npos) << to_line(begun.error());
+  EXPECT_FALSE(std::filesystem::exists(journal_ + ".new"));
 }
 
 TEST_F(PackTest, AnOutputThatCannotBeMade) {
