@@ -46,28 +46,9 @@ QueueChoice make_queue(const ExpertSource& source, const ExpertCacheOptions& opt
   return choice;
 }
 
+constexpr uint32_t kSweepSlots = 8;  // on their way or being computed
+
 }  // namespace
-
-ExpertLease::ExpertLease(SlotPool& pool, SlotIndex slot, ExpertKey key, const ExpertView& view)
-    : pool_(&pool), slot_(slot), key_(key), view_(view) {}
-
-ExpertLease::ExpertLease(ExpertLease&& other) noexcept
-    : pool_(std::exchange(other.pool_, nullptr)),
-      slot_(other.slot_),
-      key_(other.key_),
-      view_(other.view_) {}
-
-ExpertLease& ExpertLease::operator=(ExpertLease&& other) noexcept {
-  std::swap(pool_, other.pool_);
-  std::swap(slot_, other.slot_);
-  std::swap(key_, other.key_);
-  std::swap(view_, other.view_);
-  return *this;
-}
-
-ExpertLease::~ExpertLease() {
-  if (pool_ != nullptr) pool_->unlease(slot_);
-}
 
 class ExpertCache::Impl {
  public:
@@ -76,34 +57,56 @@ class ExpertCache::Impl {
   ~Impl() { end_request(); }
 
   Status fill(const std::function<void(uint64_t, uint64_t)>& progress);
-  void request(uint16_t layer, std::span<const uint16_t> experts);
+  void request(uint16_t layer, std::span<const ExpertUse> uses, CachePath path);
   Result<std::vector<ExpertLease>> next();
+  void prefetch(std::span<const PrefetchJob> jobs);
+  void pump();
+  uint32_t slots() const { return pool_.size(); }
+  ExpertCacheCounters counters() const;
+  void reset_counters();
 
-  ExpertCacheCounters counters;
   const std::string queue_name;
   const std::string warning;
 
  private:
   std::span<std::byte> slot_memory() const;
   std::span<std::byte> staging_memory() const;
+  void begin_layer(uint16_t layer);
+  void want(ExpertKey key);
+  std::optional<SlotIndex> take_slot(ExpertKey key);
   void start_misses();
-  Result<bool> land(bool may_wait);
+  Status land(LoadEnd end);
+  Result<bool> land_next(bool may_wait);
+  bool all_landed() const { return on_their_way_ == 0 && misses_started_ == misses_.size(); }
   Status wait();
   Status take_all_landed();
   void end_request();
 
   const ExpertSource& source_;
   const uint64_t slots_bytes_;
+  const std::function<double()> now_;
   Slab slab_;  // slots, then staging areas
   SlotPool pool_;
   ExpertLoader loader_;
+  Prefetcher prefetcher_;
+  ExpertCacheCounters counters_;
 
   // Of the request under way, or of fill().
+  bool open_ = false;
+  uint16_t layer_ = 0;
+  CachePath path_ = CachePath::kKeep;
   std::vector<ExpertKey> misses_;  // in the order wanted
   size_t misses_started_ = 0;
   uint32_t on_their_way_ = 0;
+  std::vector<ExpertKey> retried_;
   std::vector<SlotIndex> ready_;  // leased on behalf of next()'s caller
   bool hits_first_ = false;       // ready_ are the request's hits
+
+  // Of the layer whose work goes on.
+  bool begun_ = false;
+  double layer_began_ = 0, demand_ended_ = 0;  // seconds
+  double waited_before_ = 0;
+  uint64_t bytes_before_ = 0;
 };
 
 ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& options, Slab slab,
@@ -112,10 +115,12 @@ ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& op
       warning(std::move(choice.warning)),
       source_(source),
       slots_bytes_(options.slots * source.layout().slot_bytes()),
+      now_(options.now_seconds ? options.now_seconds : now_seconds),
       slab_(std::move(slab)),
       pool_(slot_memory(), source.layout().slot_bytes(), source.keys(), std::move(policy)),
       loader_(source, std::move(choice.queue), staging_memory(), loads_max(source, options),
-              options.read_chunk_bytes) {}
+              options.read_chunk_bytes),
+      prefetcher_(pool_, loader_, source.layout().bytes(), options.prefetch_bytes_per_step) {}
 
 std::span<std::byte> ExpertCache::Impl::slot_memory() const {
   return slab_.span().first(slots_bytes_);
@@ -125,72 +130,139 @@ std::span<std::byte> ExpertCache::Impl::staging_memory() const {
   return slab_.span().subspan(slots_bytes_);
 }
 
-// As far as slots and staging areas reach.
+// The last layer's times teach the prefetcher how much the drive can do beside demand.
+void ExpertCache::Impl::begin_layer(uint16_t layer) {
+  const double now = now_();
+  if (begun_) {
+    prefetcher_.gate().end_layer({.seconds = now - layer_began_,
+                                  .stalled_seconds = counters_.wait_seconds - waited_before_,
+                                  .idle_seconds = now - demand_ended_});
+  }
+  if (!begun_ || layer <= layer_) prefetcher_.begin_step();
+  begun_ = true;
+  layer_ = layer;
+  layer_began_ = demand_ended_ = now;
+  waited_before_ = counters_.wait_seconds;
+  bytes_before_ = counters_.bytes_read;
+  pool_.begin_layer(layer);
+}
+
+void ExpertCache::Impl::want(ExpertKey key) {
+  const auto slot = pool_.locate(key);
+  if (slot && pool_.residency(*slot) == Residency::kResident) {
+    counters_.hits += 1;
+    prefetcher_.use(*slot);
+    pool_.lease(*slot);
+    ready_.push_back(*slot);
+    return;
+  }
+  counters_.misses += 1;
+  if (slot) {
+    prefetcher_.promote(*slot);
+    on_their_way_ += 1;
+  } else {
+    misses_.push_back(key);
+  }
+}
+
+void ExpertCache::Impl::request(uint16_t layer, std::span<const ExpertUse> uses, CachePath path) {
+  if (!open_) {
+    begin_layer(layer);
+    open_ = true;
+    path_ = path;
+  }
+  CHECK_THAT(layer == layer_, "layer {} while the request for layer {} is open", layer, layer_);
+  for (const ExpertUse& use : uses) {
+    const ExpertKey key{layer, use.expert};
+    pool_.use(key, use.gate_weight);
+    want(key);
+  }
+  prefetcher_.expire(layer);
+  hits_first_ = !ready_.empty();
+  start_misses();
+  (void)loader_.pump();  // an error leaves everything as it is: next() meets and returns it
+}
+
+// A sweep goes round in a few slots.
+std::optional<SlotIndex> ExpertCache::Impl::take_slot(ExpertKey key) {
+  if (path_ == CachePath::kKeep) return pool_.take(key);
+  const bool more = pool_.transient() < kSweepSlots;
+  const auto slot = pool_.take(key, more ? SlotPool::Victims::kAny : SlotPool::Victims::kTransient);
+  if (slot) pool_.set_transient(*slot);
+  return slot;
+}
+
+// As far as slots and staging areas reach; demand may take those of speculation.
 void ExpertCache::Impl::start_misses() {
-  while (misses_started_ < misses_.size() && loader_.has_room()) {
+  while (misses_started_ < misses_.size()) {
     const ExpertKey key = misses_[misses_started_];
-    const auto slot = pool_.take(key);
-    if (!slot) return;
+    const auto slot = loader_.has_room() ? take_slot(key) : std::nullopt;
+    if (!slot) {
+      if (on_their_way_ == 0) prefetcher_.give_way();
+      return;
+    }
+    prefetcher_.taken(*slot);
     loader_.start(key, *slot, pool_.memory(*slot));
     misses_started_ += 1;
     on_their_way_ += 1;
   }
 }
 
-void ExpertCache::Impl::request(uint16_t layer, std::span<const uint16_t> experts) {
-  CHECK(ready_.empty() && on_their_way_ == 0 && misses_started_ == misses_.size());
-  misses_.clear();
-  misses_started_ = 0;
-  pool_.begin_layer(layer);
-  for (const uint16_t expert : experts) {
-    const ExpertKey key{layer, expert};
-    if (const auto slot = pool_.find(key)) {
-      pool_.lease_again(*slot);
-      ready_.push_back(*slot);
-    } else {
-      misses_.push_back(key);
-    }
+// What a load's end means. An error is that of a demanded expert that failed twice.
+Status ExpertCache::Impl::land(LoadEnd end) {
+  if (end.abandoned) {
+    pool_.load_failed(end.slot);
+    return {};
   }
-  counters.hits += ready_.size();
-  counters.misses += misses_.size();
-  hits_first_ = !ready_.empty();
-  start_misses();
-  (void)loader_.pump();  // an error leaves everything as it is: next() meets and returns it
+  if (end.urgency == Urgency::kSpeculative) {
+    if (end.status) counters_.bytes_read += end.bytes;
+    prefetcher_.landed(end);
+    return {};
+  }
+  on_their_way_ -= 1;
+  if (!end.status) {
+    pool_.load_failed(end.slot);
+    if (std::ranges::find(retried_, end.key) != retried_.end()) return std::move(end.status);
+    retried_.push_back(end.key);
+    counters_.retries += 1;
+    misses_.insert(misses_.begin() + static_cast<ptrdiff_t>(misses_started_), end.key);
+    return {};
+  }
+  pool_.loaded(end.slot);
+  pool_.lease(end.slot);
+  ready_.push_back(end.slot);
+  counters_.bytes_read += end.bytes;
+  if (all_landed()) demand_ended_ = now_();
+  return {};
 }
 
-// Brings one more of the misses into ready_; false when there is none left, or none without
-// waiting.
-Result<bool> ExpertCache::Impl::land(bool may_wait) {
+// Brings one more load to its end; false when there is none left, or none without waiting.
+Result<bool> ExpertCache::Impl::land_next(bool may_wait) {
   while (true) {
     start_misses();
     TRY_STATUS(loader_.pump());
     if (auto end = loader_.take()) {
-      if (!end->abandoned) on_their_way_ -= 1;
-      if (end->abandoned || !end->status) pool_.load_failed(end->slot);
-      if (end->abandoned) continue;
-      TRY_STATUS(std::move(end->status));
-      pool_.loaded(end->slot);
-      pool_.lease(end->slot);
-      ready_.push_back(end->slot);
-      counters.bytes_read += end->bytes;
-      return true;
+      const size_t ready = ready_.size();
+      TRY_STATUS(land(std::move(*end)));
+      if (ready_.size() > ready) return true;
+      continue;
     }
-    const bool all_landed = on_their_way_ == 0 && misses_started_ == misses_.size();
-    if (all_landed || !may_wait) return false;
+    if (all_landed() || !may_wait) return false;
     TRY_STATUS(wait());
   }
 }
 
 Status ExpertCache::Impl::wait() {
   CHECK_THAT(loader_.reading(), "the leases on all {} slots are held", pool_.size());
-  const double begin_seconds = now_seconds();
+  const double begin_seconds = now_();
   Status status = loader_.wait();
-  counters.wait_seconds += now_seconds() - begin_seconds;
+  const double end_seconds = now_();
+  counters_.wait_seconds += end_seconds - begin_seconds;
   return status;
 }
 
 Status ExpertCache::Impl::take_all_landed() {
-  while (TRY(land(ready_.empty()))) {
+  while (TRY(land_next(ready_.empty()))) {
   }
   return {};
 }
@@ -202,6 +274,7 @@ Result<std::vector<ExpertLease>> ExpertCache::Impl::next() {
     return tl::unexpected(status.error());
   }
   hits_first_ = false;
+  if (ready_.empty()) end_request();
   const ExpertLayout& layout = source_.layout();
   std::vector<ExpertLease> leases;
   leases.reserve(ready_.size());
@@ -215,19 +288,38 @@ Result<std::vector<ExpertLease>> ExpertCache::Impl::next() {
 
 // What is on its way ends as abandoned, whenever the drive is done with it.
 void ExpertCache::Impl::end_request() {
-  loader_.abandon();
-  on_their_way_ = 0;
+  for (size_t i = 0; on_their_way_ > 0 && i < pool_.size(); ++i) {
+    const SlotIndex slot{static_cast<uint32_t>(i)};
+    if (!loader_.demanded(slot)) continue;
+    pool_.disown(slot);
+    loader_.cancel(slot);
+    on_their_way_ -= 1;
+  }
+  CHECK(on_their_way_ == 0);
   misses_.clear();
   misses_started_ = 0;
+  retried_.clear();
   for (const SlotIndex slot : ready_) pool_.unlease(slot);
   ready_.clear();
   hits_first_ = false;
+  open_ = false;
+}
+
+void ExpertCache::Impl::prefetch(std::span<const PrefetchJob> jobs) {
+  for (const PrefetchJob& job : jobs) pool_.expect(job.key);
+  prefetcher_.start(jobs);
+  (void)loader_.pump();  // as in request()
+}
+
+void ExpertCache::Impl::pump() {
+  if (!loader_.pump() || open_) return;
+  while (auto end = loader_.take()) (void)land(std::move(*end));  // speculation's own failures
 }
 
 Status ExpertCache::Impl::fill(const std::function<void(uint64_t, uint64_t)>& progress) {
-  CHECK(ready_.empty() && on_their_way_ == 0 && misses_started_ == misses_.size());
-  misses_.clear();
-  misses_started_ = 0;
+  CHECK(!open_);
+  open_ = true;
+  path_ = CachePath::kKeep;
   uint64_t bytes_all = 0;
   for (const ExpertKey key : source_.keys()) {
     if (misses_.size() == pool_.absent()) break;
@@ -235,17 +327,32 @@ Status ExpertCache::Impl::fill(const std::function<void(uint64_t, uint64_t)>& pr
     misses_.push_back(key);
     for (const ExpertPiece& piece : source_.pieces(key)) bytes_all += piece.bytes;
   }
-  const ExpertCacheCounters before = counters;
+  const ExpertCacheCounters before = counters_;
+  const double began = now_();
   Result<bool> landed = true;
-  while ((landed = land(true)) && *landed) {
+  while ((landed = land_next(true)) && *landed) {
     pool_.unlease(ready_.back());
     ready_.clear();
-    if (progress) progress(counters.bytes_read - before.bytes_read, bytes_all);
+    if (progress) progress(counters_.bytes_read - before.bytes_read, bytes_all);
   }
-  counters = before;
-  if (landed) return {};
+  prefetcher_.gate().observe_drive(counters_.bytes_read - before.bytes_read, now_() - began);
+  counters_ = before;
   end_request();
+  if (landed) return {};
   return tl::unexpected(landed.error());
+}
+
+ExpertCacheCounters ExpertCache::Impl::counters() const {
+  ExpertCacheCounters counters = counters_;
+  counters.prefetch = prefetcher_.counters();
+  return counters;
+}
+
+void ExpertCache::Impl::reset_counters() {
+  counters_ = {};
+  waited_before_ = 0;
+  bytes_before_ = 0;
+  prefetcher_.reset_counters();
 }
 
 uint64_t ExpertCache::slab_bytes(const ExpertSource& source, uint32_t slots, uint32_t staging) {
@@ -257,7 +364,8 @@ Result<std::unique_ptr<ExpertCache>> ExpertCache::create(const ExpertSource& sou
                                                          const ExpertCacheOptions& options) {
   CHECK(options.slots > 0 && options.queue_depth > 0);
   CHECK(source.direct() || options.staging > 0);
-  auto policy = TRY(make_policy(options.policy, options.slots));
+  auto policy = TRY(make_policy(
+      options.policy, {.slots = options.slots, .keys = source.keys(), .future = options.future}));
   Slab slab =
       TRY(Slab::allocate(slab_bytes(source, options.slots, options.staging), "expert slots"));
   QueueChoice choice = make_queue(source, options, slab.span());
@@ -272,14 +380,17 @@ Status ExpertCache::fill(const std::function<void(uint64_t, uint64_t)>& progress
   return impl_->fill(progress);
 }
 
-void ExpertCache::request(uint16_t layer, std::span<const uint16_t> experts) {
-  impl_->request(layer, experts);
+void ExpertCache::request(uint16_t layer, std::span<const ExpertUse> uses, CachePath path) {
+  impl_->request(layer, uses, path);
 }
 
 Result<std::vector<ExpertLease>> ExpertCache::next() { return impl_->next(); }
+void ExpertCache::prefetch(std::span<const PrefetchJob> jobs) { impl_->prefetch(jobs); }
+void ExpertCache::pump() { impl_->pump(); }
 
-const ExpertCacheCounters& ExpertCache::counters() const { return impl_->counters; }
-void ExpertCache::reset_counters() { impl_->counters = {}; }
+uint32_t ExpertCache::slots() const { return impl_->slots(); }
+ExpertCacheCounters ExpertCache::counters() const { return impl_->counters(); }
+void ExpertCache::reset_counters() { impl_->reset_counters(); }
 const std::string& ExpertCache::queue_name() const { return impl_->queue_name; }
 const std::string& ExpertCache::warning() const { return impl_->warning; }
 

@@ -10,7 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "experts/expert_layout.h"
+#include "experts/expert_lease.h"
+#include "experts/policies/registry.h"
+#include "experts/prefetcher.h"
 #include "runtime/base/ids.h"
 #include "runtime/base/result.h"
 
@@ -18,43 +20,38 @@ namespace switchyard {
 
 class ExpertSource;
 class ReadQueue;
-class SlotPool;
 
 struct ExpertCacheOptions {
   uint32_t slots = 0;
   uint32_t staging = 0;  // experts on their way at once, when the source is not direct
   uint32_t read_chunk_bytes = 1 << 20;  // of one read at most; a multiple of kPageBytes
   uint32_t queue_depth = 64;            // reads in flight at most
-  std::string policy = "lru";
+  std::string policy = std::string(kPolicyDefault);
+  const FutureUses* future = nullptr;    // for policies that need it; outlives the cache
+  uint64_t prefetch_bytes_per_step = 0;  // what speculation may read in a step; 0: nothing
   // Makes the queue over the cache's slab; empty: open_read_queue(). Tests put a faulty one here.
   std::function<std::unique_ptr<ReadQueue>(std::span<std::byte> slab)> make_queue = {};
+  std::function<double()> now_seconds = {};  // empty: the steady clock
 };
 
 struct ExpertCacheCounters {
-  uint64_t hits = 0;
-  uint64_t misses = 0;
-  uint64_t bytes_read = 0;
+  uint64_t hits = 0;        // resident when requested, prefetched ones too
+  uint64_t misses = 0;      // not, prefetched ones that were late too
+  uint64_t bytes_read = 0;  // of experts that landed
+  uint64_t retries = 0;     // loads begun again after a failure
   double wait_seconds = 0;  // next() had nothing ready
+  PrefetchCounters prefetch;
 };
 
-// The right to read one expert's slot; while it lives the slot is not evicted. Move-only.
-class ExpertLease {
- public:
-  ExpertLease(ExpertLease&&) noexcept;
-  ExpertLease& operator=(ExpertLease&&) noexcept;
-  ~ExpertLease();
-  ExpertKey key() const { return key_; }
-  const ExpertView& view() const { return view_; }
-
- private:
-  friend class ExpertCache;
-  ExpertLease(SlotPool& pool, SlotIndex slot, ExpertKey key, const ExpertView& view);
-
-  SlotPool* pool_;  // null once moved from
-  SlotIndex slot_;
-  ExpertKey key_;
-  ExpertView view_;
+// One of a request's experts.
+struct ExpertUse {
+  uint16_t expert = 0;
+  float gate_weight = 1;  // the largest that any token gives it
 };
+
+// How a request treats what is resident: a sweep reads its misses through a few slots and leaves
+// the rest as it is.
+enum class CachePath : uint8_t { kKeep, kSweep };
 
 class ExpertCache {
  public:
@@ -66,23 +63,31 @@ class ExpertCache {
 
   // Bytes of slab that `slots` and `staging` take.
   static uint64_t slab_bytes(const ExpertSource& source, uint32_t slots, uint32_t staging);
+  uint32_t slots() const;
 
   // Fills the slots in the source's order as far as they reach. Blocks. Counts neither hits nor
   // misses.
   Status fill(const std::function<void(uint64_t bytes_done, uint64_t bytes_all)>& progress);
 
-  // Starts a layer's work: `experts` (distinct, ascending in any order the caller likes) of
-  // `layer`. Resident ones are leased at once, the others' reads submitted as far as slots reach.
-  // The last request must be over.
-  void request(uint16_t layer, std::span<const uint16_t> experts);
+  // Starts a layer's work: `uses` (distinct, in any order) of `layer`. Resident ones are leased at
+  // once, the others' reads submitted as far as slots reach. While the request is not over, another
+  // call adds to it.
+  void request(uint16_t layer, std::span<const ExpertUse> uses, CachePath path = CachePath::kKeep);
   // Leases on experts of the request that are ready, each once: first all that were resident, then
-  // those whose reads have landed; blocks only while there is none. Empty when all were given. Give
-  // the leases back before the next call when slots are scarcer than experts: the call starts as
-  // many further reads as slots are free. Errors name layer and expert and end the request; slots
-  // stay usable and the next request is served.
+  // those whose reads have landed; blocks only while there is none. Empty when all were given: the
+  // request is over. Give the leases back before the next call when slots are scarcer than experts:
+  // the call starts as many further reads as slots are free. A load that fails is begun again once;
+  // then its error, naming layer and expert, ends the request; slots stay usable and the next
+  // request is served.
   Result<std::vector<ExpertLease>> next();
 
-  const ExpertCacheCounters& counters() const;
+  // Experts that may be wanted in layers to come: those that are resident are evicted last until
+  // then, reads of the others are started where that is worth it, after those of the request.
+  void prefetch(std::span<const PrefetchJob> jobs);
+  // Keeps the drive busy; call it now and then while computing. Does not block.
+  void pump();
+
+  ExpertCacheCounters counters() const;
   void reset_counters();
   const std::string& queue_name() const;  // "io_uring" or what stands in for it
   const std::string& warning() const;     // one line; may be empty

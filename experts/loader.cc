@@ -23,8 +23,32 @@ ExpertLoader::ExpertLoader(const ExpertSource& source, std::unique_ptr<ReadQueue
   for (ReadOp& op : ops_) free_ops_.push_back(&op);
 }
 
-void ExpertLoader::start(ExpertKey key, SlotIndex slot, std::span<std::byte> memory) {
-  CHECK(has_room());
+bool ExpertLoader::has_room(Urgency urgency) const {
+  const size_t kept = urgency == Urgency::kSpeculative ? (loads_.size() + 1) / 2 : 0;
+  return free_loads_.size() > kept;
+}
+
+std::vector<uint32_t>& ExpertLoader::to_offer(Urgency urgency) {
+  return urgency == Urgency::kDemand ? demand_ : speculative_;
+}
+
+uint32_t ExpertLoader::load_of(SlotIndex slot) const {
+  for (uint32_t i = 0; i < loads_.size(); ++i) {
+    if (loads_[i].slot == slot) return i;
+  }
+  CHECK_THAT(false, "no load of slot {}", slot.value);
+  return 0;
+}
+
+bool ExpertLoader::demanded(SlotIndex slot) const {
+  return std::ranges::any_of(loads_, [&](const Load& load) {
+    return load.slot == slot && load.urgency == Urgency::kDemand && !load.abandoned;
+  });
+}
+
+void ExpertLoader::start(ExpertKey key, SlotIndex slot, std::span<std::byte> memory,
+                         Urgency urgency) {
+  CHECK(has_room(urgency));
   const uint32_t index = free_loads_.back();
   free_loads_.pop_back();
   Load& load = loads_[index];
@@ -33,13 +57,34 @@ void ExpertLoader::start(ExpertKey key, SlotIndex slot, std::span<std::byte> mem
           .slot = slot,
           .memory = memory,
           .target = memory,
-          .pieces = source_.pieces(key)};
+          .pieces = source_.pieces(key),
+          .urgency = urgency};
   if (!source_.direct()) {
     const uint64_t bytes = source_.staging_bytes();
     load.target = staging_.subspan(index * bytes, bytes);
   }
   CHECK(!load.pieces.empty());
-  to_offer_.push_back(index);
+  to_offer(urgency).push_back(index);
+}
+
+uint64_t ExpertLoader::promote(SlotIndex slot) {
+  const uint32_t index = load_of(slot);
+  Load& load = loads_[index];
+  CHECK(load.urgency == Urgency::kSpeculative && !load.abandoned);
+  load.urgency = Urgency::kDemand;
+  if (std::erase(speculative_, index) > 0) demand_.push_back(index);
+  return load.target_at;
+}
+
+uint64_t ExpertLoader::cancel(SlotIndex slot) {
+  const uint32_t index = load_of(slot);
+  Load& load = loads_[index];
+  load.abandoned = true;
+  load.piece = load.pieces.size();
+  if (std::erase(to_offer(load.urgency), index) > 0 && load.reads_in_flight == 0) {
+    read_.push_back(index);
+  }
+  return load.target_at;
 }
 
 // The next chunk of `load`. Only the piece's own bytes are needed: the pages around them may reach
@@ -65,10 +110,11 @@ void ExpertLoader::prepare(Load& load, ReadOp& op) const {
   }
 }
 
-void ExpertLoader::top_up() {
+// Hands on chunks of these loads while fewer than `in_flight_max` reads are in flight.
+void ExpertLoader::top_up(std::vector<uint32_t>& to_offer, size_t in_flight_max) {
   size_t offered_whole = 0;
-  while (offered_whole < to_offer_.size() && !free_ops_.empty()) {
-    Load& load = loads_[to_offer_[offered_whole]];
+  while (offered_whole < to_offer.size() && ops_.size() - free_ops_.size() < in_flight_max) {
+    Load& load = loads_[to_offer[offered_whole]];
     ReadOp* op = free_ops_.back();
     free_ops_.pop_back();
     prepare(load, *op);
@@ -76,7 +122,7 @@ void ExpertLoader::top_up() {
     load.reads_in_flight += 1;
     if (load.all_offered()) offered_whole += 1;
   }
-  to_offer_.erase(to_offer_.begin(), to_offer_.begin() + static_cast<ptrdiff_t>(offered_whole));
+  to_offer.erase(to_offer.begin(), to_offer.begin() + static_cast<ptrdiff_t>(offered_whole));
 }
 
 void ExpertLoader::take_in(std::span<ReadOp* const> done) {
@@ -87,7 +133,7 @@ void ExpertLoader::take_in(std::span<ReadOp* const> done) {
     load.reads_in_flight -= 1;
     if (op->result != 0 && load.status) {
       load.status = tl::unexpected(in_expert(read_error(*op), load.key));
-      std::erase(to_offer_, index);
+      std::erase(to_offer(load.urgency), index);
       load.piece = load.pieces.size();
     }
     if (load.reads_in_flight == 0 && load.all_offered()) read_.push_back(index);
@@ -101,7 +147,8 @@ Status ExpertLoader::cycle(uint32_t reads_min) {
     if (!done) return tl::unexpected(in_oldest_load(done.error()));
     take_in(*done);
   }
-  top_up();
+  top_up(demand_, ops_.size());
+  top_up(speculative_, std::min<size_t>(ops_.size(), kSpeculativeReads));
   if (!reading()) return {};
   return queue_->submit().map_error(
       [this](Error error) { return in_oldest_load(std::move(error)); });
@@ -139,22 +186,14 @@ std::optional<LoadEnd> ExpertLoader::take() {
   const uint32_t index = read_.front();
   read_.erase(read_.begin());
   Load& load = loads_[index];
-  LoadEnd end{.key = load.key, .slot = load.slot, .abandoned = load.abandoned};
+  LoadEnd end{
+      .key = load.key, .slot = load.slot, .urgency = load.urgency, .abandoned = load.abandoned};
   for (const ExpertPiece& piece : load.pieces) end.bytes += piece.bytes;
   end.status = std::move(load.status);
   if (end.status && !end.abandoned) end.status = finish(load);
+  load.slot = {};
   free_loads_.push_back(index);
   return end;
-}
-
-void ExpertLoader::abandon() {
-  for (const uint32_t index : to_offer_) {
-    Load& load = loads_[index];
-    load.piece = load.pieces.size();
-    if (load.reads_in_flight == 0) read_.push_back(index);
-  }
-  to_offer_.clear();
-  for (Load& load : loads_) load.abandoned = true;
 }
 
 }  // namespace switchyard

@@ -14,27 +14,44 @@
 
 namespace switchyard {
 
+enum class Urgency : uint8_t { kDemand, kSpeculative };
+
 // How a load ended. Nothing writes to the slot or reads from it any more.
 struct LoadEnd {
   ExpertKey key;
   SlotIndex slot;
-  uint64_t bytes = 0;      // the expert's own
+  uint64_t bytes = 0;  // the expert's own
+  Urgency urgency = Urgency::kDemand;
   bool abandoned = false;  // nobody wants it: the slot holds nothing
   Status status{};         // of reading and of ExpertSource::finish(), naming layer and expert
 };
 
-// Turns experts into page-aligned chunks of reads, as many at once as the queue takes, in the order
-// of start(), and into kernel-ready slots. Retries nothing. One thread.
+// Turns experts into page-aligned chunks of reads, as many at once as the queue takes, and into
+// kernel-ready slots. Demand goes first, in the order of start(); speculation when next to nothing
+// else is in flight, a few chunks at a time. Retries nothing. One thread.
 class ExpertLoader {
  public:
+  static constexpr uint32_t kSpeculativeReads = 4;  // speculation goes while fewer are in flight
+
   // `staging` is [loads, source.staging_bytes()] for a source that is not direct, inside the
   // queue's slab and outliving the loader, like `source`. At most `loads` experts are on their way.
   ExpertLoader(const ExpertSource& source, std::unique_ptr<ReadQueue> queue,
                std::span<std::byte> staging, uint32_t loads, uint32_t chunk_bytes);
 
-  bool has_room() const { return !free_loads_.empty(); }
+  // Speculation leaves half of the room to demand.
+  bool has_room(Urgency urgency = Urgency::kDemand) const;
   // Starts reading `key` into `memory`; the reads begin with the next pump(). Needs room.
-  void start(ExpertKey key, SlotIndex slot, std::span<std::byte> memory);
+  void start(ExpertKey key, SlotIndex slot, std::span<std::byte> memory,
+             Urgency urgency = Urgency::kDemand);
+  // The speculative load of `slot` has become demand. Returns the bytes already handed on.
+  uint64_t promote(SlotIndex slot);
+  // Every chunk of the load of `slot` was handed on.
+  bool handed_on(SlotIndex slot) const { return loads_[load_of(slot)].all_offered(); }
+  // A load of `slot` is on its way, demanded and not abandoned.
+  bool demanded(SlotIndex slot) const;
+  // Nobody wants the load of `slot`: what was not handed on is dropped; it ends as abandoned.
+  // Returns the bytes that had been handed on.
+  uint64_t cancel(SlotIndex slot);
 
   // Takes in the reads that are done and hands on further ones. Does not block. Errors are the
   // queue's, with the expert that is on its way for the longest: everything stays as it is and may
@@ -48,9 +65,6 @@ class ExpertLoader {
   // works at the speed of memory.
   std::optional<LoadEnd> take();
 
-  // Nobody wants what is on its way: what was not handed on is dropped, the rest ends as abandoned.
-  void abandon();
-
  private:
   struct Load {
     uint64_t number = 0;  // in the order of start()
@@ -63,12 +77,15 @@ class ExpertLoader {
     uint64_t piece_at = 0;   // … its bytes in pages offered so far …
     uint64_t target_at = 0;  // … and where the next ones go
     uint32_t reads_in_flight = 0;
+    Urgency urgency = Urgency::kDemand;
     bool abandoned = false;
     Status status{};
     bool all_offered() const { return piece == pieces.size(); }
   };
   Status cycle(uint32_t reads_min);
-  void top_up();
+  void top_up(std::vector<uint32_t>& to_offer, size_t in_flight_max);
+  std::vector<uint32_t>& to_offer(Urgency urgency);
+  uint32_t load_of(SlotIndex slot) const;
   void prepare(Load& load, ReadOp& op) const;
   void take_in(std::span<ReadOp* const> done);
   Error in_oldest_load(Error error) const;
@@ -80,8 +97,9 @@ class ExpertLoader {
   uint64_t loads_started_ = 0;
   std::vector<Load> loads_;
   std::vector<uint32_t> free_loads_;
-  std::vector<uint32_t> to_offer_;  // loads in the order of start()
-  std::vector<uint32_t> read_;      // loads whose reads are done, in that order
+  std::vector<uint32_t> demand_;       // loads with chunks to offer, in the order of start()
+  std::vector<uint32_t> speculative_;  // likewise
+  std::vector<uint32_t> read_;         // loads whose reads are done, in that order
   std::vector<StagedPiece> staged_;
   std::vector<ReadOp> ops_;  // [depth]
   std::vector<ReadOp*> free_ops_;

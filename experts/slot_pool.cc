@@ -6,6 +6,24 @@
 #include "runtime/base/check.h"
 
 namespace switchyard {
+namespace {
+
+// In the order in which they go.
+enum class Rank : uint8_t { kTransient, kKept, kExpected };
+
+Rank last_rank(SlotPool::Victims victims) {
+  switch (victims) {
+    case SlotPool::Victims::kTransient:
+      return Rank::kTransient;
+    case SlotPool::Victims::kUnexpected:
+      return Rank::kKept;
+    case SlotPool::Victims::kAny:
+      return Rank::kExpected;
+  }
+  return Rank::kExpected;
+}
+
+}  // namespace
 
 SlotPool::SlotPool(std::span<std::byte> memory, uint64_t slot_bytes,
                    const std::vector<ExpertKey>& keys, std::unique_ptr<EvictionPolicy> policy)
@@ -14,14 +32,15 @@ SlotPool::SlotPool(std::span<std::byte> memory, uint64_t slot_bytes,
       policy_(std::move(policy)),
       index_(keys),
       slot_of_(keys.size(), KeyIndex::kNone),
-      slots_(memory.size() / slot_bytes),
-      leases_(slots_.size()) {
+      expected_(keys.size()),
+      slots_(memory.size() / slot_bytes) {
   CHECK(!slots_.empty());
   for (uint32_t i = size(); i-- > 0;) absent_.push_back(i);
 }
 
 SlotPool::~SlotPool() {
-  CHECK(std::all_of(leases_.begin(), leases_.end(), [](uint32_t leases) { return leases == 0; }));
+  CHECK(
+      std::all_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.leases == 0; }));
 }
 
 std::span<std::byte> SlotPool::memory(SlotIndex slot) const {
@@ -29,10 +48,36 @@ std::span<std::byte> SlotPool::memory(SlotIndex slot) const {
   return memory_.subspan(slot.value * slot_bytes_, slot_bytes_);
 }
 
-std::optional<SlotIndex> SlotPool::find(ExpertKey key) const {
+std::optional<SlotIndex> SlotPool::locate(ExpertKey key) const {
   const uint32_t slot = slot_of_[index_.at(key)];
   if (slot == KeyIndex::kNone) return std::nullopt;
   return SlotIndex{slot};
+}
+
+std::optional<SlotIndex> SlotPool::find(ExpertKey key) const {
+  const auto slot = locate(key);
+  return slot && residency(*slot) == Residency::kResident ? slot : std::nullopt;
+}
+
+void SlotPool::begin_layer(uint16_t layer) {
+  policy_->begin_layer(layer);
+  std::erase_if(expectations_, [&](ExpertKey key) {
+    if (key.layer != layer) return false;
+    expected_[index_.at(key)] = false;
+    return true;
+  });
+}
+
+void SlotPool::use(ExpertKey key, float gate_weight) {
+  policy_->use(index_.at(key), gate_weight);
+  if (const auto slot = locate(key)) slots_[slot->value].transient = false;
+}
+
+void SlotPool::expect(ExpertKey key) {
+  const uint32_t place = index_.at(key);
+  if (expected_[place]) return;
+  expected_[place] = true;
+  expectations_.push_back(key);
 }
 
 void SlotPool::mark(SlotIndex slot, Residency to) {
@@ -43,59 +88,85 @@ void SlotPool::mark(SlotIndex slot, Residency to) {
   residency = to;
 }
 
+std::optional<SlotIndex> SlotPool::victim(Victims victims) const {
+  std::optional<SlotIndex> best;
+  std::pair<Rank, double> least;
+  for (uint32_t i = 0; i < size(); ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.residency != Residency::kResident || slot.leases > 0) continue;
+    const Rank rank = slot.transient          ? Rank::kTransient
+                      : expected_[slot.place] ? Rank::kExpected
+                                              : Rank::kKept;
+    if (rank > last_rank(victims)) continue;
+    const std::pair<Rank, double> worth{rank,
+                                        rank == Rank::kTransient ? 0 : policy_->worth(slot.place)};
+    if (best && worth >= least) continue;
+    best = SlotIndex{i};
+    least = worth;
+  }
+  return best;
+}
+
 void SlotPool::evict(SlotIndex slot) {
-  CHECK(leases_[slot.value] == 0);
+  const uint32_t place = slots_[slot.value].place;
   mark(slot, Residency::kDraining);
-  policy_->forget(slot);
-  slot_of_[index_.at(slots_[slot.value].key)] = KeyIndex::kNone;
-  evictable_ -= 1;
+  slot_of_[place] = KeyIndex::kNone;
+  policy_->evicted(place);
   mark(slot, Residency::kAbsent);
   absent_.push_back(slot.value);
 }
 
-std::optional<SlotIndex> SlotPool::take(ExpertKey key) {
-  CHECK(!find(key));
+std::optional<SlotIndex> SlotPool::take(ExpertKey key, Victims victims) {
+  CHECK(!locate(key));
   if (absent_.empty()) {
-    if (evictable_ == 0) return std::nullopt;
-    evict(policy_->victim(leases_));
+    const auto going = victim(victims);
+    if (!going) return std::nullopt;
+    evict(*going);
   }
   const SlotIndex slot{absent_.back()};
   absent_.pop_back();
   mark(slot, Residency::kLoading);
   slots_[slot.value].key = key;
+  slots_[slot.value].place = index_.at(key);
+  slots_[slot.value].transient = false;
+  slot_of_[slots_[slot.value].place] = slot.value;
   return slot;
 }
 
 void SlotPool::loaded(SlotIndex slot) {
+  CHECK(slots_[slot.value].place != KeyIndex::kNone);
   mark(slot, Residency::kResident);
-  const ExpertKey key = slots_[slot.value].key;
-  CHECK(!find(key));
-  slot_of_[index_.at(key)] = slot.value;
-  evictable_ += 1;
-  policy_->admit(slot, key);
+  policy_->admitted(slots_[slot.value].place);
+}
+
+void SlotPool::disown(SlotIndex slot) {
+  CHECK(residency(slot) == Residency::kLoading && slots_[slot.value].place != KeyIndex::kNone);
+  slot_of_[slots_[slot.value].place] = KeyIndex::kNone;
+  slots_[slot.value].place = KeyIndex::kNone;
 }
 
 void SlotPool::load_failed(SlotIndex slot) {
   mark(slot, Residency::kAbsent);
+  const uint32_t place = slots_[slot.value].place;
+  if (place != KeyIndex::kNone) slot_of_[place] = KeyIndex::kNone;
   absent_.push_back(slot.value);
+}
+
+uint32_t SlotPool::transient() const {
+  return static_cast<uint32_t>(std::ranges::count_if(slots_, [](const Slot& slot) {
+    return slot.transient && slot.residency != Residency::kAbsent;
+  }));
 }
 
 void SlotPool::lease(SlotIndex slot) {
   CHECK(residency(slot) == Residency::kResident);
-  if (leases_[slot.value] == 0) evictable_ -= 1;
-  leases_[slot.value] += 1;
-}
-
-void SlotPool::lease_again(SlotIndex slot) {
-  lease(slot);
-  policy_->touch(slot);
+  slots_[slot.value].leases += 1;
 }
 
 void SlotPool::unlease(SlotIndex slot) {
   CHECK(residency(slot) == Residency::kResident);
-  CHECK(leases_[slot.value] > 0);
-  leases_[slot.value] -= 1;
-  if (leases_[slot.value] == 0) evictable_ += 1;
+  CHECK(slots_[slot.value].leases > 0);
+  slots_[slot.value].leases -= 1;
 }
 
 }  // namespace switchyard

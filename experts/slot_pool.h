@@ -18,7 +18,7 @@ namespace switchyard {
 // Does not own the memory. One thread; never blocks; verbs out of order are bugs.
 class SlotPool {
  public:
-  // `memory` is [slots, slot_bytes]; `keys` are the experts there are.
+  // `memory` is [slots, slot_bytes]; `keys` are the experts there are, `policy` was made for them.
   SlotPool(std::span<std::byte> memory, uint64_t slot_bytes, const std::vector<ExpertKey>& keys,
            std::unique_ptr<EvictionPolicy> policy);
   ~SlotPool();  // no lease may be alive
@@ -27,40 +27,61 @@ class SlotPool {
   std::span<std::byte> memory(SlotIndex slot) const;
   ExpertKey key(SlotIndex slot) const { return slots_[slot.value].key; }
   Residency residency(SlotIndex slot) const { return slots_[slot.value].residency; }
+  // Where an expert is, or is being loaded to.
+  std::optional<SlotIndex> locate(ExpertKey key) const;
   // Resident experts only.
   std::optional<SlotIndex> find(ExpertKey key) const;
   uint32_t absent() const { return static_cast<uint32_t>(absent_.size()); }
 
-  void begin_layer(uint16_t layer) { policy_->begin_layer(layer); }
-  // Marks a slot as loading `key`: an absent one, else that of the policy's victim. Nothing when
-  // every slot is leased or loading.
-  std::optional<SlotIndex> take(ExpertKey key);
+  // A layer's work begins; what was expected of it is settled.
+  void begin_layer(uint16_t layer);
+  // The router chose `key`, resident or not.
+  void use(ExpertKey key, float gate_weight);
+  // A prediction wants `key` when its layer comes next: until then it is evicted only for want of
+  // anything else.
+  void expect(ExpertKey key);
+
+  // What is loading to this slot is for this once: it goes before all others, unless it is used
+  // again.
+  void set_transient(SlotIndex slot) { slots_[slot.value].transient = true; }
+  uint32_t transient() const;
+
+  enum class Victims : uint8_t { kAny, kUnexpected, kTransient };
+  // Marks a slot as loading `key`: an absent one, else that of a transient expert, else of the one
+  // worth least, else of an expected one, as far as `victims` allows. Nothing when there is no such
+  // slot: the others are leased, loading or spared.
+  std::optional<SlotIndex> take(ExpertKey key, Victims victims = Victims::kAny);
   void loaded(SlotIndex slot);       // the expert is in it, whole and verified
   void load_failed(SlotIndex slot);  // nothing writes there any more
+  // Nobody waits for what is being loaded there: the expert counts as absent and may be loaded
+  // elsewhere, while the slot is in use until load_failed().
+  void disown(SlotIndex slot);
 
-  // A resident expert is used: leased until unlease().
+  // A resident expert is leased until unlease().
   void lease(SlotIndex slot);
   void unlease(SlotIndex slot);
-  // lease(), when the expert was resident before: the policy hears of it.
-  void lease_again(SlotIndex slot);
 
  private:
   struct Slot {
     ExpertKey key;
+    uint32_t place = 0;
+    uint32_t leases = 0;
+    bool transient = false;
     Residency residency = Residency::kAbsent;
   };
   void mark(SlotIndex slot, Residency to);
+  std::optional<SlotIndex> victim(Victims victims) const;
   void evict(SlotIndex slot);
 
   std::span<std::byte> memory_;
   uint64_t slot_bytes_;
   std::unique_ptr<EvictionPolicy> policy_;
   KeyIndex index_;
-  std::vector<uint32_t> slot_of_;  // [keys]; KeyIndex::kNone: not resident
+  std::vector<uint32_t> slot_of_;        // [places] resident or loading; KeyIndex::kNone: absent
+  std::vector<bool> expected_;           // [places]
+  std::vector<ExpertKey> expectations_;  // those that are expected
   std::vector<Slot> slots_;
-  std::vector<uint32_t> leases_;  // [slots]
   std::vector<uint32_t> absent_;  // slots, the next one to use last
-  uint32_t evictable_ = 0;        // resident and not leased
 };
 
 }  // namespace switchyard

@@ -6,29 +6,20 @@
 
 namespace switchyard {
 
-// Evicts the expert used longest ago. A list of slots from the oldest use to the newest: every verb
-// takes constant time, but for victim(), which steps over leased slots, and those are the newest.
+// The expert used longest ago goes first; one that was never used counts from its admission.
 class LruPolicy final : public EvictionPolicy {
  public:
-  explicit LruPolicy(uint32_t slots);
+  explicit LruPolicy(const PolicyShape& shape) : last_(shape.keys.size()) {}
 
-  void begin_layer(uint16_t) override {}
-  void admit(SlotIndex slot, ExpertKey key) override;
-  void touch(SlotIndex slot) override;
-  SlotIndex victim(std::span<const uint32_t> leases) const override;
-  void forget(SlotIndex slot) override;
+  void use(uint32_t place, float) override { last_[place] = ++now_; }
+  void admitted(uint32_t place) override {
+    if (last_[place] == 0) last_[place] = ++now_;
+  }
+  double worth(uint32_t place) const override { return static_cast<double>(last_[place]); }
 
  private:
-  struct Link {
-    uint32_t older = 0;
-    uint32_t newer = 0;
-  };
-  bool listed(uint32_t slot) const { return links_[slot].newer != slot; }
-  void insert_newest(uint32_t slot);
-  void remove(uint32_t slot);
-
-  uint32_t ends_;            // the link that closes the ring: its newer is the oldest slot
-  std::vector<Link> links_;  // [slots + 1]; a slot that is not listed links to itself
+  std::vector<uint64_t> last_;  // [places]
+  uint64_t now_ = 0;            // uses so far
 };
 
 }  // namespace switchyard

@@ -1,32 +1,43 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <vector>
 
 #include "runtime/base/ids.h"
 
 namespace switchyard {
 
-// Which resident expert goes when a slot is needed: five verbs. A policy sees resident slots only,
-// and chooses when results come, never what they are. To add one, write policies/NAME.{h,cc} and
-// its line in registry.cc. Used from the cache's thread; never blocks; a slot out of range,
-// admitted twice or unknown is a bug.
+// When each expert will be used, for the offline optimum: `uses[place]` are the ordinals (from 0)
+// of the begin_layer() calls during which it is used, ascending.
+struct FutureUses {
+  std::vector<std::vector<uint32_t>> uses;  // [places]
+};
+
+// What a policy decides over. Places are indices into `keys`.
+struct PolicyShape {
+  uint32_t slots = 0;
+  std::vector<ExpertKey> keys;         // all experts there are, by layer
+  const FutureUses* future = nullptr;  // known offline only; outlives the policy
+};
+
+// Which resident expert goes when a slot is needed: the one that is worth least. A policy chooses
+// when results come, never what they are. To add one, write policies/NAME.{h,cc} and its line in
+// registry.cc. Used from one thread; never blocks; deterministic.
 class EvictionPolicy {
  public:
   virtual ~EvictionPolicy() = default;
 
   // A layer's work begins. Layers ascend within a step, so one that is not above the last begins a
   // new step: policies that reckon with age or distance in layers keep their clock by it.
-  virtual void begin_layer(uint16_t layer) = 0;
-  // `key` has become resident in `slot`.
-  virtual void admit(SlotIndex slot, ExpertKey key) = 0;
-  // The expert in `slot` is used again.
-  virtual void touch(SlotIndex slot) = 0;
-  // The slot to give up, one that nobody leases: leases[slot] == 0. There is one. Changes nothing:
-  // forget() follows.
-  virtual SlotIndex victim(std::span<const uint32_t> leases) const = 0;
-  // The expert in `slot` has gone.
-  virtual void forget(SlotIndex slot) = 0;
+  virtual void begin_layer(uint16_t /*layer*/) {}
+  // The router chose this expert, resident or not: once in a layer of a step. `gate_weight` is the
+  // largest that any token gave it.
+  virtual void use(uint32_t place, float gate_weight) = 0;
+  // It has become resident, or is so no more. A prefetched expert is admitted without a use.
+  virtual void admitted(uint32_t /*place*/) {}
+  virtual void evicted(uint32_t /*place*/) {}
+  // What keeping it is worth, on the policy's own scale. Of equals, the lowest slot goes.
+  virtual double worth(uint32_t place) const = 0;
 };
 
 }  // namespace switchyard

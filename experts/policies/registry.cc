@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <string>
+#include <utility>
 
 #include "experts/policies/lru.h"
 
@@ -10,13 +10,13 @@ namespace switchyard {
 namespace {
 
 template <class Policy>
-std::unique_ptr<EvictionPolicy> make(uint32_t slots) {
-  return std::make_unique<Policy>(slots);
+std::unique_ptr<EvictionPolicy> make(PolicyShape shape) {
+  return std::make_unique<Policy>(std::move(shape));
 }
 
 struct Entry {
   std::string_view name;
-  std::unique_ptr<EvictionPolicy> (*make)(uint32_t slots);
+  std::unique_ptr<EvictionPolicy> (*make)(PolicyShape shape);
 };
 
 constexpr Entry kPolicies[] = {
@@ -25,15 +25,21 @@ constexpr Entry kPolicies[] = {
 
 }  // namespace
 
-Result<std::unique_ptr<EvictionPolicy>> make_policy(std::string_view name, uint32_t slots) {
+std::string policy_names() {
   std::string names;
   for (const Entry& entry : kPolicies) {
-    if (entry.name == name) return entry.make(slots);
     names += names.empty() ? "" : ", ";
     names += entry.name;
   }
+  return names;
+}
+
+Result<std::unique_ptr<EvictionPolicy>> make_policy(std::string_view name, PolicyShape shape) {
+  for (const Entry& entry : kPolicies) {
+    if (entry.name == name) return entry.make(std::move(shape));
+  }
   return fail(Code::kUsage, fmt::format("no eviction policy '{}'", name), {},
-              "there are: " + names);
+              "there are: " + policy_names());
 }
 
 }  // namespace switchyard

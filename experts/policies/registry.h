@@ -1,7 +1,7 @@
 #pragma once
 
-#include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "experts/policies/policy.h"
@@ -9,8 +9,13 @@
 
 namespace switchyard {
 
-// The eviction policy called `name`, for that many slots. kUsage for an unknown name, with those
-// there are in the hint.
-Result<std::unique_ptr<EvictionPolicy>> make_policy(std::string_view name, uint32_t slots);
+inline constexpr std::string_view kPolicyDefault = "lru";
+
+// The eviction policy called `name`. kUsage for an unknown name, with those there are in the hint,
+// and for one that needs the future where it is not known.
+Result<std::unique_ptr<EvictionPolicy>> make_policy(std::string_view name, PolicyShape shape);
+
+// All names, "a, b, c".
+std::string policy_names();
 
 }  // namespace switchyard

@@ -4,14 +4,13 @@
 #include <span>
 #include <vector>
 
+#include "experts/expert_cache.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/compute.h"
 #include "runtime/engine/dense_weights.h"
 #include "runtime/engine/workspace.h"
 
 namespace switchyard {
-
-class ExpertCache;
 
 // One dense MLP, or a shared expert without its gate, over `packed` rows of hidden: down ·
 // (silu(gate x) ⊙ up x) into y [count][padded hidden]. Leaves other rows in workspace.packed.
@@ -42,7 +41,8 @@ class MoeBlock {
   const ModelSpec& spec_;
   std::vector<uint16_t> leaf_of_expert_;
   std::vector<uint32_t> bucket_begin_;  // [experts + 1]
-  std::vector<uint16_t> active_;        // experts with tokens
+  std::vector<float> gate_max_;         // [experts] the largest gate weight of any token
+  std::vector<ExpertUse> active_;       // experts with tokens
 };
 
 }  // namespace switchyard

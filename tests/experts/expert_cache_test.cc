@@ -36,7 +36,7 @@ Experts experts_of(const std::vector<ExpertLease>& leases) {
 // All experts in the order in which they came, leases given back after each call.
 Result<Experts> run(const TestModel& model, ExpertCache& cache, uint16_t layer,
                     const Experts& experts) {
-  cache.request(layer, experts);
+  cache.request(layer, uses_of(experts));
   Experts came;
   while (true) {
     const std::vector<ExpertLease> leases = TRY(cache.next());
@@ -69,6 +69,8 @@ class ExpertCacheTest : public testing::TestWithParam<bool> {
     options.staging = staging;
     options.read_chunk_bytes = 4096;
     options.queue_depth = depth;
+    options.prefetch_bytes_per_step = 1 << 20;
+    options.now_seconds = [this] { return std::chrono::duration<double>(clock_.now).count(); };
     options.make_queue = [this, plan, depth](std::span<std::byte>) {
       auto queue = std::make_unique<SimulatedQueue>(depth, plan, clock_);
       queue_ = queue.get();
@@ -112,7 +114,7 @@ TEST_P(ExpertCacheTest, HitsComeFirstWhileMissesAreRead) {
   const auto cache = make(*experts, 6, {.latency_min = microseconds(100)});
   ASSERT_TRUE(run(model, *cache, 0, {2, 5}));
   const nanoseconds before = clock_.now;
-  cache->request(0, Experts{1, 2, 3, 5});
+  cache->request(0, uses_of(Experts{1, 2, 3, 5}));
   EXPECT_GE(queue_->in_flight(), 2u);
   EXPECT_EQ(experts_of(*cache->next()), (Experts{2, 5}));
   EXPECT_EQ(clock_.now, before);  // nothing was waited for
@@ -138,7 +140,7 @@ TEST_P(ExpertCacheTest, TheQueueIsKeptFull) {
   TestModel model({.hidden = 64, .intermediate = 64, .layers = 1});
   const auto experts = source(model);
   const auto cache = make(*experts, 8, {.latency_min = microseconds(100)}, 4);
-  cache->request(0, Experts{0, 1, 2, 3, 4, 5, 6, 7});
+  cache->request(0, uses_of(Experts{0, 1, 2, 3, 4, 5, 6, 7}));
   EXPECT_EQ(queue_->in_flight(), 4u);
   ASSERT_TRUE(cache->next());
   EXPECT_EQ(queue_->in_flight(), 4u);
@@ -180,7 +182,7 @@ TEST_P(ExpertCacheTest, ALeaseForbidsEviction) {
   TestModel model({});
   const auto experts = source(model);
   const auto cache = make(*experts, 2);
-  cache->request(0, Experts{0});
+  cache->request(0, uses_of(Experts{0}));
   std::vector<ExpertLease> held = *cache->next();
   ASSERT_TRUE(cache->next()->empty());
   const ExpertLease moved = std::move(held[0]);
@@ -228,7 +230,7 @@ TEST_P(ExpertCacheTest, DestroyedWhileReading) {
   options.make_queue = [](auto) { return std::make_unique<PreadQueue>(16); };
   const auto cache = *ExpertCache::create(*experts, options);
   ASSERT_TRUE(run(model, *cache, 0, {6, 7}));
-  cache->request(0, Experts{0, 1, 2, 3, 4, 5, 6, 7});  // with hits that nobody takes
+  cache->request(0, uses_of(Experts{0, 1, 2, 3, 4, 5, 6, 7}));  // with hits that nobody takes
 }
 
 // Whatever queue this machine gives.
@@ -272,8 +274,8 @@ TEST_P(ExpertCacheTest, NothingWrongIsEverHandedOut) {
                          .latency_min = microseconds(20),
                          .latency_mean = microseconds(80),
                          .short_read = 0.02,
-                         .io_error = 0.002,
-                         .bit_flip = packed() ? 0.002 : 0};  // a folder has no checksums
+                         .io_error = 0.03,
+                         .bit_flip = packed() ? 0.03 : 0};  // a folder has no checksums
     const auto cache =
         make(*experts, 1 + prng.below(20), plan, 1 + prng.below(20), 1 + prng.below(6));
     int served = 0, failed = 0;
@@ -297,6 +299,51 @@ TEST_P(ExpertCacheTest, NothingWrongIsEverHandedOut) {
   }
 }
 
+// What was prefetched in time is a hit; what was not is finished as demand.
+TEST_P(ExpertCacheTest, PrefetchedExpertsAreHits) {
+  TestModel model({});
+  const auto experts = source(model);
+  const auto cache = make(*experts, 8, {.latency_min = microseconds(100)}, 8, 8);
+  ASSERT_TRUE(cache->fill({}));  // the drive's rate is known from it
+  ASSERT_TRUE(run(model, *cache, 0, {0}));
+  clock_.now += microseconds(1000);  // of computing, in which the drive is idle
+  ASSERT_TRUE(run(model, *cache, 1, {0}));
+  cache->reset_counters();
+  const std::vector<PrefetchJob> jobs = {{{2, 3}, 0.9, 1}, {{2, 4}, 0.9, 1}};
+  cache->prefetch(jobs);
+  while (queue_->in_flight() > 0) {
+    clock_.now += microseconds(200);
+    cache->pump();
+  }
+  EXPECT_EQ(*run(model, *cache, 2, {3}), Experts{3});
+  EXPECT_EQ(cache->counters().hits, 1u);
+  EXPECT_EQ(cache->counters().prefetch.started, 2u);
+  EXPECT_EQ(cache->counters().prefetch.hits, 1u);
+  cache->prefetch(std::vector<PrefetchJob>{{{1, 7}, 0.9, 1}});
+  EXPECT_EQ(*run(model, *cache, 1, {7}), Experts{7});
+  EXPECT_EQ(cache->counters().misses, 1u);
+  EXPECT_EQ(cache->counters().prefetch.late, 1u);
+}
+
+// A sweep over many experts leaves what was resident before, but for the few slots it goes through.
+TEST_P(ExpertCacheTest, ASweepLeavesTheRestAlone) {
+  TestModel model({.layers = 2, .experts = 32});
+  const auto experts = source(model);
+  const auto cache = make(*experts, 20);
+  ASSERT_TRUE(cache->fill({}));
+  Experts all(32);
+  std::iota(all.begin(), all.end(), uint16_t{0});
+  cache->request(1, uses_of(all), CachePath::kSweep);
+  while (true) {
+    const auto leases = *cache->next();
+    if (leases.empty()) break;
+    for (const ExpertLease& lease : leases) expect_true(model, lease);
+  }
+  cache->reset_counters();
+  ASSERT_TRUE(run(model, *cache, 0, all));
+  EXPECT_GE(cache->counters().hits, 12u);
+}
+
 using ExpertCacheDeathTest = ExpertCacheTest;
 INSTANTIATE_TEST_SUITE_P(Sources, ExpertCacheDeathTest, testing::Bool(),
                          [](const auto& info) { return info.param ? "Pack" : "Folder"; });
@@ -306,8 +353,8 @@ TEST_P(ExpertCacheDeathTest, Misuse) {
   const auto experts = source(model);
   const auto cache = make(*experts, 2);
   EXPECT_DEATH((void)ExpertCache::create(*experts, {.slots = 0, .staging = 1}), "bug");
-  cache->request(0, Experts{0, 1, 2});
-  EXPECT_DEATH(cache->request(0, Experts{0}), "bug");
+  cache->request(0, uses_of(Experts{0, 1, 2}));
+  EXPECT_DEATH(cache->request(1, uses_of(Experts{0})), "bug");
   const auto held = *cache->next();
   ASSERT_EQ(held.size(), 2u);
   EXPECT_DEATH((void)cache->next(), "the leases on all 2 slots are held");

@@ -11,6 +11,7 @@ namespace switchyard {
 namespace {
 
 constexpr uint64_t kSlotBytes = 64;
+const std::vector<ExpertKey> kKeys = {{0, 0}, {0, 1}, {3, 0}, {3, 7}};
 
 class SlotPoolTest : public testing::Test {
  protected:
@@ -18,11 +19,12 @@ class SlotPoolTest : public testing::Test {
     const auto slot = pool_.take(key);
     EXPECT_TRUE(slot);
     pool_.loaded(*slot);
+    pool_.use(key, 1);
     return *slot;
   }
 
   std::array<std::byte, 2 * kSlotBytes> memory_{};
-  SlotPool pool_{memory_, kSlotBytes, {{0, 0}, {0, 1}, {3, 0}, {3, 7}}, *make_policy("lru", 2)};
+  SlotPool pool_{memory_, kSlotBytes, kKeys, *make_policy("lru", {2, kKeys})};
 };
 
 TEST_F(SlotPoolTest, LoadingIsNotFound) {
@@ -63,11 +65,34 @@ TEST_F(SlotPoolTest, LoadingAndLeasedSlotsAreKept) {
 TEST_F(SlotPoolTest, TheOldestUseIsEvicted) {
   const SlotIndex first = load({0, 0});
   const SlotIndex second = load({0, 1});
-  pool_.lease_again(first);
-  pool_.unlease(first);
+  pool_.use({0, 0}, 1);
   EXPECT_EQ(load({3, 0}), second);
   EXPECT_TRUE(pool_.find({0, 0}));
   EXPECT_FALSE(pool_.find({0, 1}));
+  EXPECT_EQ(pool_.find({3, 0}), second);
+  EXPECT_EQ(load({3, 7}), first);
+}
+
+TEST_F(SlotPoolTest, WhatIsExpectedGoesLast) {
+  const SlotIndex first = load({0, 0});
+  const SlotIndex second = load({0, 1});
+  pool_.expect({0, 0});
+  EXPECT_EQ(pool_.take({3, 0}), second);
+  pool_.load_failed(second);
+  load({3, 0});
+  pool_.expect({3, 0});
+  EXPECT_FALSE(pool_.take({3, 7}, SlotPool::Victims::kUnexpected));
+  EXPECT_EQ(pool_.take({3, 7}), first);
+}
+
+TEST_F(SlotPoolTest, AnExpectationEndsWithItsLayer) {
+  const SlotIndex first = load({0, 0});
+  load({0, 1});
+  pool_.expect({0, 0});
+  pool_.begin_layer(3);
+  EXPECT_NE(pool_.take({3, 0}), first);
+  pool_.begin_layer(0);
+  EXPECT_EQ(pool_.take({3, 7}, SlotPool::Victims::kUnexpected), first);
 }
 
 using SlotPoolDeathTest = SlotPoolTest;
@@ -84,7 +109,7 @@ TEST_F(SlotPoolDeathTest, VerbsOutOfOrder) {
 
 void drop_pool_with_lease() {
   std::vector<std::byte> memory(kSlotBytes);
-  SlotPool pool(memory, kSlotBytes, {{0, 0}}, *make_policy("lru", 1));
+  SlotPool pool(memory, kSlotBytes, {{0, 0}}, *make_policy("lru", {1, {{0, 0}}}));
   const SlotIndex slot = *pool.take({0, 0});
   pool.loaded(slot);
   pool.lease(slot);

@@ -1,0 +1,61 @@
+#include "experts/prefetch_gate.h"
+
+#include <algorithm>
+
+namespace switchyard {
+namespace {
+
+constexpr double kNewer = 0.1;       // weight of the latest observation in a running mean
+constexpr uint32_t kRestSteps = 16;  // of the first rest; each that follows at once doubles
+constexpr uint32_t kRestStepsMax = 1024;
+constexpr double kFading = 0.95;         // of useful and wasted bytes, a step
+constexpr double kEvidenceBytesMin = 4;  // experts' worth of bytes before judging
+
+void mix_in(double& mean, double value) { mean += (mean == 0 ? 1 : kNewer) * (value - mean); }
+
+}  // namespace
+
+void PrefetchGate::end_layer(const LayerTimes& times) {
+  if (times.seconds <= 0) return;
+  mix_in(idle_seconds_, std::max(times.idle_seconds, 0.0));
+  busy_ += kNewer * (std::clamp(times.stalled_seconds / times.seconds, 0.0, 1.0) - busy_);
+}
+
+void PrefetchGate::begin_step() {
+  bytes_left_ = bytes_per_step_max_;
+  useful_ *= kFading;
+  wasted_ *= kFading;
+  if (rest_ > 0) rest_ -= 1;
+}
+
+void PrefetchGate::observe_drive(uint64_t bytes, double seconds) {
+  if (bytes > 0 && seconds > 0) mix_in(bytes_per_second_, static_cast<double>(bytes) / seconds);
+}
+
+bool PrefetchGate::admit(const Job& job) {
+  if (resting() || job.bytes > bytes_left_ || bytes_per_second_ == 0) return false;
+  const double read_seconds = static_cast<double>(job.bytes) / bytes_per_second_;
+  const double begins = static_cast<double>(job.bytes_ahead) / bytes_per_second_;
+  const double hidden = std::clamp(job.layers_ahead * idle_seconds_ - begins, 0.0, read_seconds);
+  const double saved = job.probability * hidden;
+  const double cost = (1 - job.probability) * hidden * busy_;
+  if (saved <= cost) return false;
+  bytes_left_ -= job.bytes;
+  return true;
+}
+
+void PrefetchGate::useful(uint64_t bytes) {
+  useful_ += static_cast<double>(bytes);
+  rest_length_ = 0;
+}
+
+void PrefetchGate::wasted(uint64_t bytes) {
+  wasted_ += static_cast<double>(bytes);
+  const bool judged = wasted_ > kEvidenceBytesMin * static_cast<double>(bytes);
+  if (resting() || !judged || useful_ >= kUsefulPerWastedMin * wasted_) return;
+  rest_length_ = std::clamp(2 * rest_length_, kRestSteps, kRestStepsMax);
+  rest_ = rest_length_;
+  useful_ = wasted_ = 0;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+
+namespace switchyard {
+
+// Whether a speculative read is worth starting. Learns from what became of earlier ones. Pure: time
+// comes in as numbers.
+class PrefetchGate {
+ public:
+  struct Job {
+    double probability = 0;     // that it is used when its layer comes next
+    uint32_t layers_ahead = 1;  // of the layer whose work goes on
+    uint64_t bytes = 0;
+    uint64_t bytes_ahead = 0;  // speculative reads that go before it
+  };
+
+  // `bytes_per_step_max`: what speculation may read in a step at most.
+  explicit PrefetchGate(uint64_t bytes_per_step_max) : bytes_per_step_max_(bytes_per_step_max) {}
+
+  // Of the layer that ended: how long it took, how much of that was spent waiting for reads, and
+  // for how much of it the drive had no demand to serve.
+  struct LayerTimes {
+    double seconds = 0;
+    double stalled_seconds = 0;
+    double idle_seconds = 0;
+  };
+  void end_layer(const LayerTimes& times);
+  void begin_step();
+  // The drive gave `bytes` in `seconds` while it was asked for more than that.
+  void observe_drive(uint64_t bytes, double seconds);
+
+  // True when the stall that is expected to be saved exceeds the expected delay of others; counts
+  // the bytes against the step's budget then.
+  bool admit(const Job& job);
+
+  // What became of bytes that were read ahead.
+  void useful(uint64_t bytes);
+  void wasted(uint64_t bytes);
+  // Speculation rests for some steps: too much of what it read was wasted.
+  bool resting() const { return rest_ > 0; }
+
+  static constexpr double kUsefulPerWastedMin = 0.25;
+
+ private:
+  const uint64_t bytes_per_step_max_;
+  uint64_t bytes_left_ = 0;
+  uint32_t rest_ = 0;               // steps without speculation to come
+  uint32_t rest_length_ = 0;        // of the last rest
+  double useful_ = 0, wasted_ = 0;  // bytes, older ones count less
+  double bytes_per_second_ = 0;     // of the drive; 0: not known
+  double idle_seconds_ = 0;         // of the drive in a layer, as far as demand goes
+  double busy_ = 0;                 // share of the time that waits for the drive
+};
+
+}  // namespace switchyard
