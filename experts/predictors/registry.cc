@@ -1,0 +1,59 @@
+#include "experts/predictors/registry.h"
+
+#include <fmt/format.h>
+
+#include "experts/predictors/adversarial.h"
+#include "experts/predictors/router_predictor.h"
+
+namespace switchyard {
+namespace {
+
+using Made = Result<std::unique_ptr<Predictor>>;
+
+template <RouterQuery... kQueries>
+Made asking(const PredictorShape& shape, const std::string&) {
+  return std::make_unique<RouterPredictor>(std::vector<RouterQuery>{kQueries...}, shape);
+}
+
+struct Entry {
+  std::string_view name;
+  Made (*make)(const PredictorShape& shape, const std::string& file);
+};
+
+using Q = RouterQuery;
+constexpr Entry kPredictors[] = {
+    {"none", [](const PredictorShape&, const std::string&) -> Made { return nullptr; }},
+    {"next-layer", asking<Q::kNextLayer>},
+    {"next-two", asking<Q::kNextLayer, Q::kNextTwo>},
+    {"next-layer-shared", asking<Q::kNextLayerShared>},
+    {"next-two-shared", asking<Q::kNextLayerShared, Q::kNextTwoShared>},
+    {"pre-attention", asking<Q::kPreAttention>},
+    {"adversarial",
+     [](const PredictorShape& shape, const std::string&) -> Made {
+       return std::make_unique<AdversarialPredictor>(shape);
+     }},
+};
+
+}  // namespace
+
+std::string predictor_names() {
+  std::string names;
+  for (const Entry& entry : kPredictors) {
+    names += names.empty() ? "" : ", ";
+    names += entry.name;
+  }
+  return names;
+}
+
+Result<std::unique_ptr<Predictor>> make_predictor(std::string_view name,
+                                                  const PredictorShape& shape) {
+  const size_t colon = name.find(':');
+  const std::string file(colon == std::string_view::npos ? "" : name.substr(colon + 1));
+  for (const Entry& entry : kPredictors) {
+    if (entry.name == name.substr(0, colon)) return entry.make(shape, file);
+  }
+  return fail(Code::kUsage, fmt::format("no predictor '{}'", name), {},
+              "there are: " + predictor_names());
+}
+
+}  // namespace switchyard
