@@ -46,7 +46,8 @@ QueueChoice make_queue(const ExpertSource& source, const ExpertCacheOptions& opt
   return choice;
 }
 
-constexpr uint32_t kSweepSlots = 8;  // on their way or being computed
+constexpr double kExpectedMin = 0.3;  // probability from which an expert is kept for its layer
+constexpr uint32_t kSweepSlots = 8;   // on their way or being computed
 
 }  // namespace
 
@@ -106,7 +107,7 @@ class ExpertCache::Impl {
   bool begun_ = false;
   double layer_began_ = 0, demand_ended_ = 0;  // seconds
   double waited_before_ = 0;
-  uint64_t bytes_before_ = 0;
+  double overhead_seconds_ = 0;  // of speculation, since a prefetched expert landed
 };
 
 ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& options, Slab slab,
@@ -143,7 +144,6 @@ void ExpertCache::Impl::begin_layer(uint16_t layer) {
   layer_ = layer;
   layer_began_ = demand_ended_ = now;
   waited_before_ = counters_.wait_seconds;
-  bytes_before_ = counters_.bytes_read;
   pool_.begin_layer(layer);
 }
 
@@ -306,14 +306,27 @@ void ExpertCache::Impl::end_request() {
 }
 
 void ExpertCache::Impl::prefetch(std::span<const PrefetchJob> jobs) {
-  for (const PrefetchJob& job : jobs) pool_.expect(job.key);
+  for (const PrefetchJob& job : jobs) {
+    if (job.probability >= kExpectedMin) pool_.expect(job.key);
+  }
+  const double began = now_();
+  const uint64_t started = prefetcher_.counters().started;
   prefetcher_.start(jobs);
   (void)loader_.pump();  // as in request()
+  const auto more = static_cast<double>(prefetcher_.counters().started - started);
+  overhead_seconds_ += more > 0 ? now_() - began : 0;
 }
 
+// Speculation's own failures are its own affair.
 void ExpertCache::Impl::pump() {
+  const double began = now_();
   if (!loader_.pump() || open_) return;
-  while (auto end = loader_.take()) (void)land(std::move(*end));  // speculation's own failures
+  uint32_t landed = 0;
+  for (; auto end = loader_.take(); ++landed) (void)land(std::move(*end));
+  if (landed == 0) return;
+  overhead_seconds_ += now_() - began;
+  prefetcher_.gate().observe_overhead(overhead_seconds_ / landed);
+  overhead_seconds_ = 0;
 }
 
 Status ExpertCache::Impl::fill(const std::function<void(uint64_t, uint64_t)>& progress) {
@@ -351,7 +364,6 @@ ExpertCacheCounters ExpertCache::Impl::counters() const {
 void ExpertCache::Impl::reset_counters() {
   counters_ = {};
   waited_before_ = 0;
-  bytes_before_ = 0;
   prefetcher_.reset_counters();
 }
 

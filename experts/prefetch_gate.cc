@@ -8,8 +8,9 @@ namespace {
 constexpr double kNewer = 0.1;       // weight of the latest observation in a running mean
 constexpr uint32_t kRestSteps = 16;  // of the first rest; each that follows at once doubles
 constexpr uint32_t kRestStepsMax = 1024;
-constexpr double kFading = 0.95;         // of useful and wasted bytes, a step
-constexpr double kEvidenceBytesMin = 4;  // experts' worth of bytes before judging
+constexpr double kFading = 0.95;    // of what became of earlier jobs, a step
+constexpr double kEvidenceMin = 4;  // jobs' worth of promises before judging
+constexpr double kTrustPrior = 4;   // jobs' worth of trust at first
 
 void mix_in(double& mean, double value) { mean += (mean == 0 ? 1 : kNewer) * (value - mean); }
 
@@ -25,6 +26,8 @@ void PrefetchGate::begin_step() {
   bytes_left_ = bytes_per_step_max_;
   useful_ *= kFading;
   wasted_ *= kFading;
+  promised_ *= kFading;
+  kept_ *= kFading;
   if (rest_ > 0) rest_ -= 1;
 }
 
@@ -32,26 +35,35 @@ void PrefetchGate::observe_drive(uint64_t bytes, double seconds) {
   if (bytes > 0 && seconds > 0) mix_in(bytes_per_second_, static_cast<double>(bytes) / seconds);
 }
 
+void PrefetchGate::observe_overhead(double seconds) { mix_in(overhead_seconds_, seconds); }
+
+// How far promises were kept. What is absent is used less often than a prediction says of all.
+double PrefetchGate::trust() const { return (kept_ + kTrustPrior) / (promised_ + kTrustPrior); }
+
 bool PrefetchGate::admit(const Job& job) {
   if (resting() || job.bytes > bytes_left_ || bytes_per_second_ == 0) return false;
+  const double probability = std::min(1.0, job.probability * trust());
   const double read_seconds = static_cast<double>(job.bytes) / bytes_per_second_;
   const double begins = static_cast<double>(job.bytes_ahead) / bytes_per_second_;
   const double hidden = std::clamp(job.layers_ahead * idle_seconds_ - begins, 0.0, read_seconds);
-  const double saved = job.probability * hidden;
-  const double cost = (1 - job.probability) * hidden * busy_;
+  const double saved = probability * hidden;
+  const double cost = (1 - probability) * (hidden * busy_ + overhead_seconds_);
   if (saved <= cost) return false;
   bytes_left_ -= job.bytes;
   return true;
 }
 
-void PrefetchGate::useful(uint64_t bytes) {
+void PrefetchGate::useful(double probability, uint64_t bytes) {
   useful_ += static_cast<double>(bytes);
+  promised_ += probability;
+  kept_ += 1;
   rest_length_ = 0;
 }
 
-void PrefetchGate::wasted(uint64_t bytes) {
+void PrefetchGate::wasted(double probability, uint64_t bytes) {
   wasted_ += static_cast<double>(bytes);
-  const bool judged = wasted_ > kEvidenceBytesMin * static_cast<double>(bytes);
+  promised_ += probability;
+  const bool judged = promised_ > kEvidenceMin;
   if (resting() || !judged || useful_ >= kUsefulPerWastedMin * wasted_) return;
   rest_length_ = std::clamp(2 * rest_length_, kRestSteps, kRestStepsMax);
   rest_ = rest_length_;

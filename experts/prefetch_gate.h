@@ -29,14 +29,16 @@ class PrefetchGate {
   void begin_step();
   // The drive gave `bytes` in `seconds` while it was asked for more than that.
   void observe_drive(uint64_t bytes, double seconds);
+  // Handing on a speculative read and taking it in kept the computing thread for so long.
+  void observe_overhead(double seconds);
 
   // True when the stall that is expected to be saved exceeds the expected delay of others; counts
   // the bytes against the step's budget then.
   bool admit(const Job& job);
 
-  // What became of bytes that were read ahead.
-  void useful(uint64_t bytes);
-  void wasted(uint64_t bytes);
+  // What became of a job that was admitted as this probable, and of the bytes read for it.
+  void useful(double probability, uint64_t bytes);
+  void wasted(double probability, uint64_t bytes);
   // Speculation rests for some steps: too much of what it read was wasted.
   bool resting() const { return rest_ > 0; }
 
@@ -45,12 +47,16 @@ class PrefetchGate {
  private:
   const uint64_t bytes_per_step_max_;
   uint64_t bytes_left_ = 0;
-  uint32_t rest_ = 0;               // steps without speculation to come
-  uint32_t rest_length_ = 0;        // of the last rest
+  uint32_t rest_ = 0;         // steps without speculation to come
+  uint32_t rest_length_ = 0;  // of the last rest
+  double trust() const;
+
   double useful_ = 0, wasted_ = 0;  // bytes, older ones count less
+  double promised_ = 0, kept_ = 0;  // probabilities and outcomes of jobs, likewise
   double bytes_per_second_ = 0;     // of the drive; 0: not known
   double idle_seconds_ = 0;         // of the drive in a layer, as far as demand goes
-  double busy_ = 0;                 // share of the time that waits for the drive
+  double overhead_seconds_ = 0;
+  double busy_ = 0;  // share of the time that waits for the drive
 };
 
 }  // namespace switchyard

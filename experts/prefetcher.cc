@@ -1,6 +1,7 @@
 #include "experts/prefetcher.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "experts/slot_pool.h"
 #include "runtime/base/check.h"
@@ -34,69 +35,73 @@ void Prefetcher::start(std::span<const PrefetchJob> jobs) {
     if (!slot) return;
     taken(*slot);
     loader_.start(job.key, *slot, pool_.memory(*slot), Urgency::kSpeculative);
-    on_their_way_.push_back({*slot, job.key.layer});
+    on_their_way_.push_back({*slot, job.key.layer, job.probability});
     counters_.started += 1;
   }
 }
 
-bool Prefetcher::use(SlotIndex slot) {
-  if (!unused_[slot.value]) return false;
-  unused_[slot.value] = false;
+void Prefetcher::use(SlotIndex slot) {
+  const double probability = std::exchange(unused_[slot.value], 0);
+  if (probability == 0) return;
   counters_.hits += 1;
   counters_.useful_bytes += expert_bytes_;
-  gate_.useful(expert_bytes_);
-  return true;
+  gate_.useful(probability, expert_bytes_);
+}
+
+// The job of `slot`, which is on its way, taken off the list.
+Prefetcher::Job Prefetcher::extract(SlotIndex slot) {
+  const auto at = std::ranges::find(on_their_way_, slot, &Job::slot);
+  CHECK(at != on_their_way_.end());
+  const Job job = *at;
+  on_their_way_.erase(at);
+  return job;
 }
 
 void Prefetcher::promote(SlotIndex slot) {
-  const auto removed =
-      std::erase_if(on_their_way_, [&](const Job& job) { return job.slot == slot; });
-  CHECK(removed == 1);
+  const Job job = extract(slot);
   const uint64_t bytes = std::min(loader_.promote(slot), expert_bytes_);
   counters_.late += 1;
   counters_.useful_bytes += bytes;
-  gate_.useful(bytes);
+  gate_.useful(job.probability, bytes);
 }
 
-void Prefetcher::waste(uint64_t bytes) {
+void Prefetcher::waste(double probability, uint64_t bytes) {
   counters_.wasted_bytes += bytes;
-  gate_.wasted(bytes);
+  gate_.wasted(probability, bytes);
 }
 
 void Prefetcher::taken(SlotIndex slot) {
-  if (!unused_[slot.value]) return;
-  unused_[slot.value] = false;
-  waste(expert_bytes_);
+  const double probability = std::exchange(unused_[slot.value], 0);
+  if (probability > 0) waste(probability, expert_bytes_);
 }
 
 void Prefetcher::landed(const LoadEnd& end) {
-  std::erase_if(on_their_way_, [&](const Job& job) { return job.slot == end.slot; });
+  const Job job = extract(end.slot);
   if (end.status) {
     pool_.loaded(end.slot);
-    unused_[end.slot.value] = true;
+    unused_[end.slot.value] = job.probability;
   } else {
     pool_.load_failed(end.slot);  // demand will try again, should it come
-    waste(expert_bytes_);
+    waste(job.probability, expert_bytes_);
   }
 }
 
-void Prefetcher::drop(size_t job) {
-  const SlotIndex slot = on_their_way_[job].slot;
-  on_their_way_.erase(on_their_way_.begin() + static_cast<ptrdiff_t>(job));
+void Prefetcher::drop(SlotIndex slot) {
+  const Job job = extract(slot);
   pool_.disown(slot);
-  waste(std::min(loader_.cancel(slot), expert_bytes_));
+  waste(job.probability, std::min(loader_.cancel(slot), expert_bytes_));
 }
 
 void Prefetcher::expire(uint16_t layer) {
   for (size_t i = on_their_way_.size(); i-- > 0;) {
     const Job& job = on_their_way_[i];
-    if (job.layer == layer && !loader_.handed_on(job.slot)) drop(i);
+    if (job.layer == layer && !loader_.handed_on(job.slot)) drop(job.slot);
   }
 }
 
 bool Prefetcher::give_way() {
   if (on_their_way_.empty()) return false;
-  drop(on_their_way_.size() - 1);
+  drop(on_their_way_.back().slot);
   return true;
 }
 

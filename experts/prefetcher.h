@@ -41,8 +41,8 @@ class Prefetcher {
   // Starts the jobs that are worth it, in this order.
   void start(std::span<const PrefetchJob> jobs);
 
-  // The expert in `slot`, resident, is wanted: true when it is there because of a prefetch.
-  bool use(SlotIndex slot);
+  // The expert in `slot`, resident, is wanted.
+  void use(SlotIndex slot);
   // The expert on its way to `slot` is wanted now.
   void promote(SlotIndex slot);
   // `slot` was taken for another expert.
@@ -61,16 +61,20 @@ class Prefetcher {
   struct Job {
     SlotIndex slot;
     uint16_t layer = 0;
+    double probability = 0;
   };
-  void drop(size_t job);
-  void waste(uint64_t bytes);
+  Job extract(SlotIndex slot);
+  void drop(SlotIndex slot);
+  void waste(double probability, uint64_t bytes);
 
   SlotPool& pool_;
   ExpertLoader& loader_;
   const uint64_t expert_bytes_;
   PrefetchGate gate_;
   std::vector<Job> on_their_way_;
-  std::vector<bool> unused_;  // [slots] resident because of a prefetch and not wanted yet
+  // [slots] of an expert that is resident because of a prefetch and was not wanted yet, its
+  // probability; else 0.
+  std::vector<double> unused_;
   PrefetchCounters counters_;
 };
 

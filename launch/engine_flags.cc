@@ -42,7 +42,12 @@ void EngineFlags::add_to(OptionList& list) {
             "budget of the whole process; default: what the machine and its cgroup allow");
   list.text("--expert-memory", "SIZE|P%", expert_memory, "what of it the experts get at most");
   list.text("--isa", "NAME", isa, "scalar, avx2 or avx512; default: the best there is");
-  list.text("--policy", "NAME", policy, "which expert leaves a full cache; default: lru");
+  list.text("--policy", "NAME", policy,
+            fmt::format("which expert leaves a full cache: {}; default: {}", policy_names(),
+                        kPolicyDefault));
+  list.text("--predictor", "NAME", predictor,
+            fmt::format("what guesses the experts to come: {}; default: {}", predictor_names(),
+                        kPredictorDefault));
   list.count("--chunk", chunk, 1, kChunkMax, "tokens of a prompt computed together at most");
 }
 
@@ -53,6 +58,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   options.threads = flags.threads ? *flags.threads : usable_threads("");
   options.isa = flags.isa.value_or("");
   options.policy = flags.policy.value_or(options.policy);
+  options.predictor = flags.predictor.value_or(options.predictor);
   options.chunk = flags.chunk.value_or(0);
   return options;
 }

@@ -21,6 +21,7 @@ struct EngineFlags {
   std::optional<std::string> expert_memory;  // SIZE or P%
   std::optional<std::string> isa;
   std::optional<std::string> policy;
+  std::optional<std::string> predictor;
   std::optional<uint32_t> chunk;
 
   void add_to(OptionList& options);

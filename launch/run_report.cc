@@ -18,6 +18,21 @@ std::string of_limit(double value, double limit) {
   return limit > 0 ? fmt::format(" ({:.0f} % of what was measured)", 100 * value / limit) : "";
 }
 
+std::string prefetch_summary(const RunReport& report) {
+  const EngineCounters& all = report.generation.all;
+  const PrefetchCounters& prefetch = all.prefetch;
+  if (report.predictor == "none" || report.memory.slots >= report.experts) return {};
+  std::string text = fmt::format(
+      "read ahead ({}): {} experts in time, {} late; {} useful, {} wasted; waited {} for reads",
+      report.predictor, prefetch.hits, prefetch.late, format_size(prefetch.useful_bytes),
+      format_size(prefetch.wasted_bytes), format_seconds(all.read_wait_seconds));
+  if (prefetch.steps_rested > 0) {
+    text += fmt::format("; off in {} of {} steps, too much was wasted", prefetch.steps_rested,
+                        prefetch.steps);
+  }
+  return text + "\n";
+}
+
 }  // namespace
 
 double RunReport::prefill_rate() const {
@@ -68,6 +83,8 @@ Json report_json(const RunReport& report) {
        {{"hits", made.all.expert_hits},
         {"misses", made.all.expert_misses},
         {"hit_rate", report.hit_rate()},
+        {"prefetched", made.all.prefetch.hits},
+        {"late", made.all.prefetch.late},
         {"slots", report.memory.slots},
         {"count", report.experts}}},
       {"io",
@@ -76,6 +93,15 @@ Json report_json(const RunReport& report) {
         {"load_bytes", report.load_bytes},
         {"path", report.read_path}}},
       {"weights", {{"decode_gb_per_s", report.weight_bytes_per_second() / 1e9}}},
+      {"prefetch",
+       {{"policy", report.policy},
+        {"predictor", report.predictor},
+        {"started", made.all.prefetch.started},
+        {"useful_bytes", made.all.prefetch.useful_bytes},
+        {"wasted_bytes", made.all.prefetch.wasted_bytes},
+        {"steps", made.all.prefetch.steps},
+        {"steps_rested", made.all.prefetch.steps_rested},
+        {"read_retries", made.all.read_retries}}},
       {"layout", "A"},
       {"ranks", 1},
       {"isa", report.isa},
@@ -112,6 +138,7 @@ std::string report_summary(const RunReport& report) {
                       format_rate(weights), of_limit(weights, limits.memory_bytes_per_second),
                       format_size(report.peak_rss_bytes), format_size(report.memory.budget_bytes),
                       report.threads, report.isa);
+  text += prefetch_summary(report);
   if (limits.memory_bytes_per_second <= 0 || limits.drive_bytes_per_second <= 0) {
     text += "run `switchyard doctor` once to compare with this machine's limits\n";
   }

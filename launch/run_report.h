@@ -26,6 +26,7 @@ struct RunReport {
   uint64_t peak_rss_bytes = 0;
   std::string isa;
   std::string read_path;
+  std::string policy, predictor;
   uint32_t threads = 0;
   uint32_t context = 0;
   uint32_t experts = 0;  // of all layers

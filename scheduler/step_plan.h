@@ -19,6 +19,7 @@ struct StepPart {
   SequenceId sequence{};
   std::vector<TokenId> tokens;  // at least one
   LogitsWanted logits = LogitsWanted::kLast;
+  bool prompt = false;  // given, not generated: matters to routing traces only
 };
 
 struct StepPlan {

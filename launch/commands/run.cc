@@ -190,6 +190,8 @@ class Run {
     report_.peak_rss_bytes = peak_rss_bytes();
     report_.isa = engine.isa();
     report_.read_path = engine.read_path();
+    report_.policy = engine_options_.policy;
+    report_.predictor = engine_options_.predictor;
     report_.threads = engine_options_.threads;
     report_.context = request_.context;
     report_.experts = static_cast<uint32_t>(source_->experts().keys().size());

@@ -22,6 +22,19 @@ namespace {
 
 constexpr uint32_t kChunkDefault = 512;
 
+PredictorShape predictor_shape(const ModelSpec& spec) {
+  return {spec.sparse_layers(), spec.moe.experts, spec.moe.top_k};
+}
+
+// Null when nothing is to be guessed.
+Result<std::unique_ptr<Foresight>> make_foresight(const ModelSpec& spec,
+                                                  const EngineOptions& options) {
+  const PredictorShape shape = predictor_shape(spec);
+  auto predictor = TRY(make_predictor(options.predictor, shape));
+  if (predictor == nullptr) return nullptr;
+  return std::make_unique<Foresight>(std::move(predictor), shape, spec.router_layers());
+}
+
 Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions& options) {
   CHECK(options.context >= 1 && options.sequences >= 1);
   const ModelSpec& spec = source.spec();
@@ -32,7 +45,9 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
   MemoryNeeds needs;
   needs.dense_bytes = TRY(DenseWeights::bytes(source));
   needs.kv_bytes = KvCache::bytes(spec, options.context, options.sequences);
-  needs.other_bytes = options.other_bytes;
+  const auto foresight = TRY(make_foresight(spec, options));
+  needs.other_bytes = options.other_bytes + RouterProbe::bytes(spec, Foresight::kTokensMax) +
+                      (foresight ? foresight->bytes() : 0);
   needs.activation_bytes = workspace(0, 0);
   needs.activation_row_bytes = workspace(1, 0) - workspace(0, 0);
   needs.logits_row_bytes = workspace(0, 1) - workspace(0, 0);
@@ -84,6 +99,7 @@ class Engine::Impl {
   KvCache kv;
   Workspace workspace;
   std::unique_ptr<ExpertCache> cache;
+  std::unique_ptr<RoutingWatch> watch;  // null: nobody asks
   std::vector<StepRow> rows;
   EngineCounters counters;
   uint64_t load_bytes = 0;
@@ -120,9 +136,17 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   cache_options.slots = plan.slots;
   cache_options.staging = plan.staging;
   cache_options.policy = options.policy;
+  cache_options.prefetch_bytes_per_step =
+      source.experts().layout().bytes() * impl->spec.moe.top_k * impl->spec.sparse_layers();
   impl->cache = TRY(ExpertCache::create(source.experts(), cache_options));
   TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(plan.dense_bytes + done); }));
   impl->load_bytes = plan.dense_bytes + fill_bytes;
+  auto foresight = TRY(make_foresight(impl->spec, options));
+  if (plan.slots >= source.experts().keys().size()) foresight = nullptr;  // everything is there
+  if (foresight || options.on_routing) {
+    impl->watch = std::make_unique<RoutingWatch>(impl->spec, impl->weights, *impl->cache,
+                                                 std::move(foresight), options.on_routing);
+  }
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -132,17 +156,22 @@ const char* Engine::isa() const { return impl_->kernels.name; }
 const std::string& Engine::read_path() const { return impl_->cache->queue_name(); }
 const std::string& Engine::warning() const { return impl_->cache->warning(); }
 uint64_t Engine::load_bytes() const { return impl_->load_bytes; }
+const Foresight* Engine::foresight() const {
+  return impl_->watch ? impl_->watch->foresight() : nullptr;
+}
 
 Result<SequenceId> Engine::open_sequence() { return impl_->kv.open(); }
 void Engine::close_sequence(SequenceId sequence) { impl_->kv.close(sequence); }
 uint32_t Engine::positions(SequenceId sequence) const { return impl_->kv.length(sequence); }
 
 const EngineCounters& Engine::counters() const {
-  const ExpertCacheCounters& cache = impl_->cache->counters();
+  const ExpertCacheCounters cache = impl_->cache->counters();
   impl_->counters.expert_hits = cache.hits;
   impl_->counters.expert_misses = cache.misses;
   impl_->counters.expert_bytes_read = cache.bytes_read;
   impl_->counters.read_wait_seconds = cache.wait_seconds;
+  impl_->counters.read_retries = cache.retries;
+  impl_->counters.prefetch = cache.prefetch;
   return impl_->counters;
 }
 
@@ -179,7 +208,8 @@ void Engine::Impl::lay_rows(const StepPlan& step) {
     for (uint32_t i = 0; i < tokens; ++i) {
       const bool wanted = part.logits == LogitsWanted::kAll ||
                           (part.logits == LogitsWanted::kLast && i + 1 == tokens);
-      rows.push_back({part.sequence, kv.length(part.sequence) + i, part.tokens[i], wanted});
+      rows.push_back(
+          {part.sequence, kv.length(part.sequence) + i, part.tokens[i], wanted, part.prompt});
     }
   }
   const size_t stride = padded(spec.hidden);
@@ -210,14 +240,19 @@ void Engine::Impl::add_update() {
 
 Status Engine::Impl::run_layer(uint32_t layer) {
   const LayerWeights& of_layer = weights.layers[layer];
+  if (watch) watch->before_attention(compute(), layer, workspace);
   norm_rows(of_layer.input_norm);
   counters.weight_bytes_used +=
       attention_block(compute(), spec, layer, of_layer, rows, kv, workspace);
   add_update();
+  cache->pump();
   norm_rows(of_layer.post_norm);
   if (spec.layers[layer].sparse) {
+    const auto while_reading = [&] {
+      if (watch) watch->routed(compute(), layer, workspace);
+    };
     TRY_STATUS(moe.run(compute(), layer, of_layer, count(), *cache, workspace,
-                       counters.weight_bytes_used));
+                       counters.weight_bytes_used, while_reading));
   } else {
     pack_rows(pool, kernels, workspace.normed, padded(spec.hidden), count(), spec.hidden,
               workspace.packed);
@@ -230,6 +265,7 @@ Status Engine::Impl::run_layer(uint32_t layer) {
 
 Status Engine::Impl::run_layers() {
   rope_angles(compute(), spec, rows, workspace);
+  if (watch) watch->begin_step(rows);
   for (uint32_t layer = 0; layer < spec.layers.size(); ++layer) TRY_STATUS(run_layer(layer));
   return {};
 }
@@ -280,6 +316,7 @@ Status Engine::step(const StepPlan& plan, const LogitsSink& sink) {
   for (const StepPart& part : plan.parts) {
     impl_->kv.advance(part.sequence, static_cast<uint32_t>(part.tokens.size()));
   }
+  if (impl_->watch) impl_->watch->end_step();
   return {};
 }
 

@@ -8,8 +8,12 @@
 #include <span>
 #include <string>
 
+#include "experts/policies/registry.h"
+#include "experts/predictors/registry.h"
+#include "experts/prefetcher.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/model_source.h"
+#include "runtime/engine/routing_watch.h"
 #include "scheduler/memory_plan.h"
 #include "scheduler/step_plan.h"
 
@@ -21,10 +25,12 @@ struct EngineOptions {
   uint64_t other_bytes = 0;                // what the caller holds beside the engine (tokenizer)
   uint32_t threads = 1;
   std::string isa;  // "": the best
-  std::string policy = "lru";
-  uint32_t context = 0;    // positions of a sequence at most
-  uint32_t sequences = 1;  // open at once at most
-  uint32_t chunk = 0;      // tokens computed together at most; 0: as memory allows
+  std::string policy = std::string(kPolicyDefault);
+  std::string predictor = std::string(kPredictorDefault);
+  RoutingSink on_routing = {};  // gets every step's routes; empty: nothing is recorded
+  uint32_t context = 0;         // positions of a sequence at most
+  uint32_t sequences = 1;       // open at once at most
+  uint32_t chunk = 0;           // tokens computed together at most; 0: as memory allows
 };
 
 // What the engine did so far. Expert bytes and reads count since the last reset_counters().
@@ -35,6 +41,8 @@ struct EngineCounters {
   uint64_t weight_bytes_used =
       0;  // dense and expert bytes that products read, once per step and matrix
   double read_wait_seconds = 0;  // computing stood still for a read
+  uint64_t read_retries = 0;
+  PrefetchCounters prefetch;
 };
 
 struct LoadProgress {
@@ -61,6 +69,7 @@ class Engine {
   const std::string& read_path() const;  // "io_uring" or what is used instead
   const std::string& warning() const;    // one line to show the user; may be empty
   uint64_t load_bytes() const;           // dense weights and experts read while loading
+  const Foresight* foresight() const;    // null: nothing is guessed, or nothing needs to be
 
   // An empty sequence. kNoMemory when `sequences` are open already.
   Result<SequenceId> open_sequence();

@@ -108,6 +108,14 @@ Result<const Family*> find_family(ConfigReader& config) {
 
 }  // namespace
 
+std::vector<uint16_t> ModelSpec::router_layers() const {
+  std::vector<uint16_t> sparse;
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    if (layers[layer].sparse) sparse.push_back(static_cast<uint16_t>(layer));
+  }
+  return sparse;
+}
+
 uint32_t ModelSpec::sparse_layers() const {
   return static_cast<uint32_t>(std::count_if(layers.begin(), layers.end(),
                                              [](const LayerSpec& layer) { return layer.sparse; }));

@@ -79,6 +79,8 @@ struct ModelSpec {
   ExpertTensorNames (*expert_names)(uint32_t layer, uint32_t expert) = nullptr;
 
   uint32_t sparse_layers() const;
+  // The layers that have routers, ascending.
+  std::vector<uint16_t> router_layers() const;
   // Every routed expert: by layer, then as `order` (expert by place in the expert tree) has it.
   std::vector<ExpertKey> expert_keys(const std::vector<uint16_t>& order) const;
 };

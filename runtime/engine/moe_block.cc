@@ -89,14 +89,21 @@ void MoeBlock::fill_buckets(uint32_t count, Workspace& workspace) {
   }
 }
 
+// A step whose cycle of experts does not fit the slots would push out everything: it sweeps. A
+// single row follows the policy, which knows what comes again.
+void MoeBlock::request(uint32_t layer, uint32_t count, ExpertCache& cache) const {
+  const bool overflows = active_.size() * spec_.sparse_layers() > cache.slots();
+  cache.request(static_cast<uint16_t>(layer), active_,
+                count > 1 && overflows ? CachePath::kSweep : CachePath::kKeep);
+}
+
 // Computes the experts in the order in which they become ready: resident ones while the others are
 // read.
-Status MoeBlock::compute_experts(const Compute& compute, uint32_t layer, ExpertCache& cache,
-                                 Workspace& workspace, uint64_t& weight_bytes) {
+Status MoeBlock::compute_experts(const Compute& compute, ExpertCache& cache, Workspace& workspace,
+                                 uint64_t& weight_bytes) {
   const Kernels& kernels = compute.kernels;
   const uint32_t hidden = spec_.hidden, intermediate = spec_.moe.intermediate;
   const size_t hidden_stride = padded(hidden), inner_stride = padded(intermediate);
-  cache.request(static_cast<uint16_t>(layer), active_);
   while (true) {
     const std::vector<ExpertLease> leases = TRY(cache.next());
     if (leases.empty()) return {};
@@ -167,31 +174,9 @@ void MoeBlock::combine(const Compute& compute, uint32_t count, Workspace& worksp
   });
 }
 
-void MoeBlock::add_shared(const Compute& compute, uint32_t count, Workspace& workspace) const {
-  const Kernels& kernels = compute.kernels;
-  const size_t stride = padded(spec_.hidden);
-  compute.pool.split(count, stride, [&](uint32_t first, uint32_t last) {
-    for (uint32_t row = first; row < last; ++row) {
-      float* shared = workspace.shared + row * stride;
-      float* update = workspace.update + row * stride;
-      const float gate = kernels.sigmoid(workspace.shared_score[row * padded(1)]);
-      kernels.scale(shared, gate, spec_.hidden, shared);
-      kernels.add(update, shared, spec_.hidden, update);
-    }
-  });
-}
-
-Status MoeBlock::run(const Compute& compute, uint32_t layer, const LayerWeights& weights,
-                     uint32_t count, ExpertCache& cache, Workspace& workspace,
-                     uint64_t& weight_bytes) {
-  pack_rows(compute.pool, compute.kernels, workspace.normed, padded(spec_.hidden), count,
-            spec_.hidden, workspace.packed);
-  route(compute, weights, count, workspace);
-  weight_bytes += matrix_bytes(weights.router.dtype, weights.router.rows, weights.router.cols);
-  fill_buckets(count, workspace);
-  TRY_STATUS(compute_experts(compute, layer, cache, workspace, weight_bytes));
-  combine(compute, count, workspace);
-  if (spec_.moe.shared_intermediate == 0) return {};
+// Before the routed experts, whose reads are under way meanwhile.
+void MoeBlock::compute_shared(const Compute& compute, const LayerWeights& weights, uint32_t count,
+                              Workspace& workspace, uint64_t& weight_bytes) const {
   const Product score = {.w = &weights.shared_router,
                          .packed = workspace.packed,
                          .tokens = count,
@@ -200,7 +185,42 @@ Status MoeBlock::run(const Compute& compute, uint32_t layer, const LayerWeights&
   run_products(compute.pool, compute.kernels, {&score, 1});
   weight_bytes += product_weight_bytes(score);
   weight_bytes += dense_mlp(compute, spec_, weights, count, workspace, workspace.shared);
-  add_shared(compute, count, workspace);
+  const Kernels& kernels = compute.kernels;
+  const size_t stride = padded(spec_.hidden);
+  compute.pool.split(count, stride, [&](uint32_t first, uint32_t last) {
+    for (uint32_t row = first; row < last; ++row) {
+      float* shared = workspace.shared + row * stride;
+      const float gate = kernels.sigmoid(workspace.shared_score[row * padded(1)]);
+      kernels.scale(shared, gate, spec_.hidden, shared);
+    }
+  });
+}
+
+void MoeBlock::add_shared(const Compute& compute, uint32_t count, Workspace& workspace) const {
+  const size_t stride = padded(spec_.hidden);
+  compute.pool.split(count, stride, [&](uint32_t first, uint32_t last) {
+    for (uint32_t row = first; row < last; ++row) {
+      float* update = workspace.update + row * stride;
+      compute.kernels.add(update, workspace.shared + row * stride, spec_.hidden, update);
+    }
+  });
+}
+
+Status MoeBlock::run(const Compute& compute, uint32_t layer, const LayerWeights& weights,
+                     uint32_t count, ExpertCache& cache, Workspace& workspace,
+                     uint64_t& weight_bytes, const std::function<void()>& while_reading) {
+  const bool shared = spec_.moe.shared_intermediate != 0;
+  pack_rows(compute.pool, compute.kernels, workspace.normed, padded(spec_.hidden), count,
+            spec_.hidden, workspace.packed);
+  route(compute, weights, count, workspace);
+  weight_bytes += matrix_bytes(weights.router.dtype, weights.router.rows, weights.router.cols);
+  fill_buckets(count, workspace);
+  request(layer, count, cache);
+  if (shared) compute_shared(compute, weights, count, workspace, weight_bytes);
+  while_reading();
+  TRY_STATUS(compute_experts(compute, cache, workspace, weight_bytes));
+  combine(compute, count, workspace);
+  if (shared) add_shared(compute, count, workspace);
   return {};
 }
 

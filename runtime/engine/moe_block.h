@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -25,17 +26,22 @@ class MoeBlock {
   MoeBlock(const ModelSpec& spec, std::vector<uint16_t> leaf_of_expert);
 
   // Over workspace.normed [count]; the layer's output rows go to workspace.update. Adds the bytes
-  // of weights read to `weight_bytes`. Errors name layer and expert.
+  // of weights read to `weight_bytes`. Errors name layer and expert. `while_reading` is called when
+  // the misses are on their way and workspace.routed and .shared are done.
   Status run(const Compute& compute, uint32_t layer, const LayerWeights& weights, uint32_t count,
-             ExpertCache& cache, Workspace& workspace, uint64_t& weight_bytes);
+             ExpertCache& cache, Workspace& workspace, uint64_t& weight_bytes,
+             const std::function<void()>& while_reading);
 
  private:
   void route(const Compute& compute, const LayerWeights& weights, uint32_t count,
              Workspace& workspace);
   void fill_buckets(uint32_t count, Workspace& workspace);
-  Status compute_experts(const Compute& compute, uint32_t layer, ExpertCache& cache,
-                         Workspace& workspace, uint64_t& weight_bytes);
+  void request(uint32_t layer, uint32_t count, ExpertCache& cache) const;
+  Status compute_experts(const Compute& compute, ExpertCache& cache, Workspace& workspace,
+                         uint64_t& weight_bytes);
   void combine(const Compute& compute, uint32_t count, Workspace& workspace) const;
+  void compute_shared(const Compute& compute, const LayerWeights& weights, uint32_t count,
+                      Workspace& workspace, uint64_t& weight_bytes) const;
   void add_shared(const Compute& compute, uint32_t count, Workspace& workspace) const;
 
   const ModelSpec& spec_;

@@ -14,6 +14,7 @@ struct StepRow {
   uint32_t position = 0;
   TokenId token = 0;
   bool wants_logits = false;
+  bool prompt = false;
 };
 
 }  // namespace switchyard

@@ -1,0 +1,142 @@
+#include "runtime/engine/routing_watch.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+namespace switchyard {
+namespace {
+
+constexpr std::array<RouterQuery, kRouterQueries> kAllQueries = {
+    RouterQuery::kSameLayer, RouterQuery::kPreAttention,    RouterQuery::kNextLayer,
+    RouterQuery::kNextTwo,   RouterQuery::kNextLayerShared, RouterQuery::kNextTwoShared};
+
+bool with_shared(RouterQuery query) {
+  return query == RouterQuery::kNextLayerShared || query == RouterQuery::kNextTwoShared;
+}
+
+constexpr RoutedExpert kNotAsked = {0, -1};
+
+}  // namespace
+
+RoutingWatch::RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, ExpertCache& cache,
+                           std::unique_ptr<Foresight> foresight, RoutingSink sink)
+    : spec_(spec),
+      cache_(cache),
+      foresight_(std::move(foresight)),
+      sink_(std::move(sink)),
+      probe_(spec, weights, Foresight::kTokensMax),
+      layers_(spec.router_layers()),
+      place_of_(spec.layers.size()),
+      asked_(kRouterQueries, sink_ != nullptr),
+      answers_(kRouterQueries) {
+  for (uint32_t at = 0; at < layers_.size(); ++at) place_of_[layers_[at]] = at;
+  if (foresight_ == nullptr) return;
+  for (const RouterQuery query : foresight_->queries()) asked_[static_cast<size_t>(query)] = true;
+}
+
+bool RoutingWatch::asks(RouterQuery query) const {
+  if (with_shared(query) && spec_.moe.shared_intermediate == 0) return false;
+  return asked_[static_cast<size_t>(query)] && rows_.size() <= Foresight::kTokensMax;
+}
+
+// A sequence at its first position is a new request.
+void RoutingWatch::number_requests() {
+  for (const StepRow& row : rows_) {
+    const auto sequence = static_cast<uint32_t>(row.sequence);
+    if (sequence >= request_of_.size()) request_of_.resize(sequence + 1);
+    if (row.position == 0) request_of_[sequence] = requests_++;
+  }
+}
+
+void RoutingWatch::begin_step(std::span<const StepRow> rows) {
+  rows_.assign(rows.begin(), rows.end());
+  number_requests();
+  if (sink_) {
+    routes_.assign(layers_.size() * rows.size() * spec_.moe.top_k, {});
+    const bool small = rows.size() <= Foresight::kTokensMax;
+    for (auto& answers : answers_) {
+      answers.assign(small ? layers_.size() * rows.size() * probe_.width() : 0, kNotAsked);
+    }
+  }
+  if (!foresight_) return;
+  std::vector<TokenId> tokens;
+  std::vector<uint32_t> requests;
+  for (const StepRow& row : rows) {
+    tokens.push_back(row.token);
+    requests.push_back(request_of_[static_cast<uint32_t>(row.sequence)]);
+  }
+  cache_.prefetch(foresight_->begin_step(tokens, requests));
+}
+
+// Asks the router of layers_[at].
+void RoutingWatch::ask(const Compute& compute, RouterQuery query, uint32_t at,
+                       const Workspace& workspace) {
+  if (at >= layers_.size() || !asks(query)) return;
+  const auto count = static_cast<uint32_t>(rows_.size());
+  const auto answers = probe_.ask(compute, layers_[at], with_shared(query), count, workspace);
+  if (sink_) {
+    std::ranges::copy(answers, answers_[static_cast<size_t>(query)].begin() +
+                                   static_cast<ptrdiff_t>(at * answers.size()));
+  }
+  if (foresight_) cache_.prefetch(foresight_->answer(query, at, answers, probe_.width()));
+}
+
+void RoutingWatch::before_attention(const Compute& compute, uint32_t layer,
+                                    const Workspace& workspace) {
+  if (spec_.layers[layer].sparse) {
+    ask(compute, RouterQuery::kPreAttention, place_of_[layer], workspace);
+  }
+}
+
+void RoutingWatch::routed(const Compute& compute, uint32_t layer, const Workspace& workspace) {
+  const uint32_t at = place_of_[layer];
+  for (const RouterQuery query : kAllQueries) {
+    if (query == RouterQuery::kPreAttention) continue;
+    ask(compute, query, at + query_distance(query), workspace);
+  }
+  const std::span<const RoutedExpert> routed(workspace.routed, rows_.size() * spec_.moe.top_k);
+  if (sink_) {
+    std::ranges::copy(routed, routes_.begin() + static_cast<ptrdiff_t>(at * routed.size()));
+  }
+  if (!foresight_) return;
+  foresight_->observe(at, routed);
+  cache_.prefetch(foresight_->look_ahead(at));
+}
+
+// Rows [begin, end) of what was recorded.
+RoutingStep RoutingWatch::part_of(uint32_t begin, uint32_t end) const {
+  RoutingStep step;
+  step.request = request_of_[static_cast<uint32_t>(rows_[begin].sequence)];
+  step.phase = rows_[begin].prompt ? TracePhase::kPrefill : TracePhase::kDecode;
+  for (uint32_t row = begin; row < end; ++row) step.tokens.push_back(rows_[row].token);
+  const auto cut = [&](const std::vector<RoutedExpert>& from, uint32_t width) {
+    std::vector<RoutedExpert> part;
+    for (size_t layer = 0; layer < layers_.size(); ++layer) {
+      const auto first =
+          from.begin() + static_cast<ptrdiff_t>((layer * rows_.size() + begin) * width);
+      part.insert(part.end(), first, first + static_cast<ptrdiff_t>((end - begin) * width));
+    }
+    return part;
+  };
+  step.routed = cut(routes_, spec_.moe.top_k);
+  for (const RouterQuery query : kAllQueries) {
+    if (!asks(query)) continue;
+    step.predictions.push_back({std::string(query_name(query)), probe_.width(),
+                                cut(answers_[static_cast<size_t>(query)], probe_.width())});
+  }
+  return step;
+}
+
+void RoutingWatch::end_step() {
+  if (!sink_) return;
+  for (uint32_t begin = 0; begin < rows_.size();) {
+    uint32_t end = begin + 1;
+    while (end < rows_.size() && rows_[end].sequence == rows_[begin].sequence) ++end;
+    sink_(part_of(begin, end));
+    begin = end;
+  }
+}
+
+}  // namespace switchyard
