@@ -115,13 +115,17 @@ ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& op
     : queue_name(choice.queue->name()),
       warning(std::move(choice.warning)),
       source_(source),
-      slots_bytes_(options.slots * source.layout().slot_bytes()),
+      slots_bytes_(options.slots * source.slot_bytes()),
       now_(options.now_seconds ? options.now_seconds : now_seconds),
       slab_(std::move(slab)),
-      pool_(slot_memory(), source.layout().slot_bytes(), source.keys(), std::move(policy)),
+      pool_(slot_memory(), source.slot_bytes(), source.keys(), std::move(policy)),
       loader_(source, std::move(choice.queue), staging_memory(), loads_max(source, options),
               options.read_chunk_bytes),
-      prefetcher_(pool_, loader_, source.layout().bytes(), options.prefetch_bytes_per_step) {}
+      prefetcher_(pool_, loader_, source.expert_bytes(), options.prefetch_bytes_per_step) {
+  if (options.drive_bytes_per_second > 0) {
+    prefetcher_.gate().observe_drive(options.drive_bytes_per_second, 1);
+  }
+}
 
 std::span<std::byte> ExpertCache::Impl::slot_memory() const {
   return slab_.span().first(slots_bytes_);
@@ -177,7 +181,6 @@ void ExpertCache::Impl::request(uint16_t layer, std::span<const ExpertUse> uses,
     pool_.use(key, use.gate_weight);
     want(key);
   }
-  prefetcher_.expire(layer);
   hits_first_ = !ready_.empty();
   start_misses();
   (void)loader_.pump();  // an error leaves everything as it is: next() meets and returns it
@@ -268,6 +271,7 @@ Status ExpertCache::Impl::take_all_landed() {
 }
 
 Result<std::vector<ExpertLease>> ExpertCache::Impl::next() {
+  if (open_) prefetcher_.expire(layer_);
   const Status status = hits_first_ ? loader_.pump() : take_all_landed();
   if (!status) {
     end_request();
@@ -348,7 +352,8 @@ Status ExpertCache::Impl::fill(const std::function<void(uint64_t, uint64_t)>& pr
     ready_.clear();
     if (progress) progress(counters_.bytes_read - before.bytes_read, bytes_all);
   }
-  prefetcher_.gate().observe_drive(counters_.bytes_read - before.bytes_read, now_() - began);
+  prefetcher_.gate().observe_drive(static_cast<double>(counters_.bytes_read - before.bytes_read),
+                                   now_() - began);
   counters_ = before;
   end_request();
   if (landed) return {};
@@ -368,8 +373,7 @@ void ExpertCache::Impl::reset_counters() {
 }
 
 uint64_t ExpertCache::slab_bytes(const ExpertSource& source, uint32_t slots, uint32_t staging) {
-  return slots * source.layout().slot_bytes() +
-         (source.direct() ? 0 : staging * source.staging_bytes());
+  return slots * source.slot_bytes() + (source.direct() ? 0 : staging * source.staging_bytes());
 }
 
 Result<std::unique_ptr<ExpertCache>> ExpertCache::create(const ExpertSource& source,

@@ -29,6 +29,7 @@ struct ExpertCacheOptions {
   std::string policy = std::string(kPolicyDefault);
   const FutureUses* future = nullptr;    // for policies that need it; outlives the cache
   uint64_t prefetch_bytes_per_step = 0;  // what speculation may read in a step; 0: nothing
+  double drive_bytes_per_second = 0;     // what is known of the drive at first; fill() measures it
   // Makes the queue over the cache's slab; empty: open_read_queue(). Tests put a faulty one here.
   std::function<std::unique_ptr<ReadQueue>(std::span<std::byte> slab)> make_queue = {};
   std::function<double()> now_seconds = {};  // empty: the steady clock

@@ -38,6 +38,9 @@ class ExpertSource {
   virtual ~ExpertSource() = default;
 
   virtual const ExpertLayout& layout() const = 0;
+  // Of one expert, and of the slot it needs: whole pages.
+  virtual uint64_t expert_bytes() const { return layout().bytes(); }
+  virtual uint64_t slot_bytes() const { return layout().slot_bytes(); }
   // The experts there are, by layer, then in expert order: the order in which slots are filled.
   virtual const std::vector<ExpertKey>& keys() const = 0;
 
@@ -49,7 +52,7 @@ class ExpertSource {
   // The most that a read of any expert's pieces takes in whole pages.
   virtual uint64_t staging_bytes() const = 0;
 
-  // Makes `slot` (layout().slot_bytes()) kernel-ready from what was read, a staged piece for each
+  // Makes `slot` (slot_bytes()) kernel-ready from what was read, a staged piece for each
   // of pieces(). Direct sources only verify it in place (`staged` is the slot itself). kBadData
   // naming layer and expert: wrong checksum, NaN or infinity, file replaced while open.
   virtual Status finish(ExpertKey key, std::span<const StagedPiece> staged,

@@ -31,8 +31,8 @@ void PrefetchGate::begin_step() {
   if (rest_ > 0) rest_ -= 1;
 }
 
-void PrefetchGate::observe_drive(uint64_t bytes, double seconds) {
-  if (bytes > 0 && seconds > 0) mix_in(bytes_per_second_, static_cast<double>(bytes) / seconds);
+void PrefetchGate::observe_drive(double bytes, double seconds) {
+  if (bytes > 0 && seconds > 0) mix_in(bytes_per_second_, bytes / seconds);
 }
 
 void PrefetchGate::observe_overhead(double seconds) { mix_in(overhead_seconds_, seconds); }

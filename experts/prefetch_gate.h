@@ -28,7 +28,7 @@ class PrefetchGate {
   void end_layer(const LayerTimes& times);
   void begin_step();
   // The drive gave `bytes` in `seconds` while it was asked for more than that.
-  void observe_drive(uint64_t bytes, double seconds);
+  void observe_drive(double bytes, double seconds);
   // Handing on a speculative read and taking it in kept the computing thread for so long.
   void observe_overhead(double seconds);
 

@@ -65,6 +65,24 @@ Result<uint64_t> parse_size_or_share(std::string_view text, uint64_t whole) {
   return static_cast<uint64_t>(static_cast<double>(whole) * percent / 100);
 }
 
+Result<double> parse_rate(std::string_view text) {
+  std::string_view size = text;
+  if (size.ends_with("/s")) size.remove_suffix(2);
+  const auto bytes = parse_size(size);
+  if (bytes && *bytes > 0) return static_cast<double>(*bytes);
+  return fail(Code::kUsage, fmt::format("'{}' is not a rate", text), {}, "write 950MB/s or 1GiB/s");
+}
+
+Result<double> parse_time(std::string_view text) {
+  std::string_view rest = text;
+  const auto value = take_number(rest, text);
+  constexpr std::array<Unit, 4> kTimeUnits = {{{"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1}}};
+  for (const Unit& unit : kTimeUnits) {
+    if (value && rest == unit.name) return *value * unit.factor;
+  }
+  return fail(Code::kUsage, fmt::format("'{}' is not a time", text), {}, "write 250us, 8ms or 2s");
+}
+
 std::string format_size(uint64_t bytes) {
   if (bytes < 1024) return fmt::format("{} B", bytes);
   constexpr std::array<std::string_view, 5> kNames = {"KiB", "MiB", "GiB", "TiB", "PiB"};

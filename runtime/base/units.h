@@ -14,6 +14,12 @@ Result<uint64_t> parse_size(std::string_view text);
 // A size, or a share of `whole` written "25%".
 Result<uint64_t> parse_size_or_share(std::string_view text, uint64_t whole);
 
+// Bytes a second, above 0: "950MB/s", "1GiB/s"; a size without "/s" is a rate too. kUsage.
+Result<double> parse_rate(std::string_view text);
+
+// Seconds: "250us", "8ms", "1.5s". kUsage.
+Result<double> parse_time(std::string_view text);
+
 // Three significant digits in the largest fitting unit: "1.53 GiB"; exact below 1 KiB: "17 B".
 std::string format_size(uint64_t bytes);
 

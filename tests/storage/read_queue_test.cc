@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <memory>
@@ -11,6 +12,7 @@
 
 #include "storage/input_file.h"
 #include "storage/pread_queue.h"
+#include "storage/rated_queue.h"
 #include "storage/simulated_queue.h"
 #include "storage/uring_queue.h"
 #include "tests/storage/slab.h"
@@ -55,6 +57,15 @@ std::unique_ptr<ReadQueue> make_queue<SimulatedQueue>(std::span<std::byte>) {
   return std::make_unique<SimulatedQueue>(kDepth, plan, clock);
 }
 
+template <>
+std::unique_ptr<ReadQueue> make_queue<RatedQueue>(std::span<std::byte>) {
+  static double now = 0;
+  DriveModel model{.bytes_per_second = 1e9, .latency_seconds = 1e-4};
+  model.now_seconds = [] { return now; };
+  model.sleep_until = [](double until) { now = std::max(now, until); };
+  return std::make_unique<RatedQueue>(std::make_unique<PreadQueue>(kDepth), kDepth, model);
+}
+
 template <class Queue>
 class ReadQueueTest : public testing::Test {
  protected:
@@ -95,7 +106,8 @@ class ReadQueueTest : public testing::Test {
   std::unique_ptr<ReadQueue> queue_;
 };
 
-using Queues = testing::Types<UringQueue, BufferedUringQueue, PreadQueue, SimulatedQueue>;
+using Queues =
+    testing::Types<UringQueue, BufferedUringQueue, PreadQueue, SimulatedQueue, RatedQueue>;
 TYPED_TEST_SUITE(ReadQueueTest, Queues);
 
 TYPED_TEST(ReadQueueTest, FullQueueRefusesAndKeepsNothing) {

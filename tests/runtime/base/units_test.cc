@@ -32,6 +32,26 @@ TEST(ParseSizeOrShare, TakesSharesUpToAll) {
   EXPECT_FALSE(parse_size_or_share("-5%", 1000).has_value());
 }
 
+TEST(ParseRate, TakesBytesASecond) {
+  EXPECT_EQ(*parse_rate("950MB/s"), 950e6);
+  EXPECT_EQ(*parse_rate("1.5KiB/s"), 1536);
+  EXPECT_EQ(*parse_rate("7"), 7);
+  for (const char* bad : {"", "0", "0MB/s", "/s", "5MB/m", "-1MB/s"}) {
+    ASSERT_FALSE(parse_rate(bad)) << bad;
+    EXPECT_EQ(parse_rate(bad).error().code, Code::kUsage);
+  }
+}
+
+TEST(ParseTime, TakesSecondsAndTheirParts) {
+  EXPECT_DOUBLE_EQ(*parse_time("250us"), 250e-6);
+  EXPECT_DOUBLE_EQ(*parse_time("8ms"), 8e-3);
+  EXPECT_DOUBLE_EQ(*parse_time("1.5s"), 1.5);
+  for (const char* bad : {"", "5", "ms", "-1s", "5min"}) {
+    ASSERT_FALSE(parse_time(bad)) << bad;
+    EXPECT_EQ(parse_time(bad).error().code, Code::kUsage);
+  }
+}
+
 TEST(Format, ShowsThreeDigits) {
   EXPECT_EQ(format_size(17), "17 B");
   EXPECT_EQ(format_size(1536), "1.50 KiB");

@@ -1,0 +1,53 @@
+#pragma once
+
+// A routing trace replayed through the real cache, policy, predictor and prefetch code on a
+// simulated clock and drive.
+
+#include <cstdint>
+#include <string>
+
+#include "experts/expert_cache.h"
+#include "experts/policies/policy.h"
+#include "experts/routing_trace.h"
+#include "runtime/base/result.h"
+
+namespace switchyard {
+
+struct SimulationOptions {
+  uint32_t slots = 0;  // experts in one pool over all layers
+  std::string policy;
+  std::string predictor;               // those that ask routers need a trace with their answers
+  uint64_t expert_bytes = 0;           // of one expert
+  double bytes_per_second = 0;         // of the drive
+  double latency_seconds = 0;          // of each read
+  double expert_seconds = 0;           // of computing one expert for one token
+  double layer_seconds = 0;            // of the rest of a layer
+  const FutureUses* future = nullptr;  // for the oracle
+};
+
+// Of decoding alone; the prompts warm the cache.
+struct SimulationResult {
+  uint64_t tokens = 0;
+  uint64_t hits = 0;        // without prefetched experts
+  uint64_t prefetched = 0;  // there in time
+  uint64_t late = 0;        // being prefetched when wanted
+  uint64_t misses = 0;      // late ones too
+  uint64_t bytes_read = 0;
+  uint64_t useful_bytes = 0, wasted_bytes = 0;
+  uint64_t steps = 0, steps_rested = 0;
+  double seconds = 0;
+  double stall_seconds = 0;
+
+  uint64_t uses() const { return hits + prefetched + misses; }
+  double hit_rate() const;
+  double tokens_per_second() const { return seconds > 0 ? tokens / seconds : 0; }
+};
+
+// When the replay of `trace` uses each expert.
+FutureUses future_uses(const RoutingTrace& trace);
+
+// Every token by itself, layers ascending, experts in the order recorded. kUsage for unknown names
+// and for a predictor whose answers the trace does not hold.
+Result<SimulationResult> simulate(const RoutingTrace& trace, const SimulationOptions& options);
+
+}  // namespace switchyard

@@ -1,0 +1,130 @@
+#include "experts/simulation.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "runtime/base/prng.h"
+
+namespace switchyard {
+namespace {
+
+constexpr uint32_t kLayers = 4, kExperts = 16, kTopK = 2;
+
+// One request: a prompt of 4 tokens, then `tokens` more, each taking its experts of the token
+// before with some probability, and what a router asked a layer and two before said: the truth.
+RoutingTrace random_trace(uint32_t tokens, uint64_t seed) {
+  Prng prng(seed);
+  RoutingTrace trace;
+  trace.shape = {
+      .layers = {0, 1, 2, 3}, .experts = kExperts, .top_k = kTopK, .expert_bytes = 3 << 20};
+  std::vector<RoutedExpert> last(kLayers * kTopK);
+  for (uint32_t i = 0; i < 4 + tokens; ++i) {
+    RoutingStep step;
+    step.phase = i < 4 ? TracePhase::kPrefill : TracePhase::kDecode;
+    step.tokens = {static_cast<TokenId>(i)};
+    for (uint32_t at = 0; at < last.size(); at += kTopK) {
+      if (i > 0 && prng.uniform() < 0.6) continue;
+      last[at] = {static_cast<uint16_t>(prng.below(kExperts)), 0.6F};
+      do {
+        last[at + 1] = {static_cast<uint16_t>(prng.below(kExperts)), 0.4F};
+      } while (last[at + 1].expert == last[at].expert);
+    }
+    step.routed = last;
+    for (const char* kind : {"same-layer", "next-layer", "next-two"}) {
+      step.predictions.push_back({kind, kTopK, last});
+    }
+    trace.steps.push_back(step);
+  }
+  return trace;
+}
+
+SimulationOptions options_of(uint32_t slots, const std::string& policy,
+                             const std::string& predictor = "none") {
+  return {.slots = slots,
+          .policy = policy,
+          .predictor = predictor,
+          .expert_bytes = 3 << 20,
+          .bytes_per_second = 1e9,
+          .latency_seconds = 100e-6,
+          .expert_seconds = 1e-3,
+          .layer_seconds = 1e-3};
+}
+
+// A list of experts by last use: what LRU is.
+double lru_hit_rate(const RoutingTrace& trace, size_t slots) {
+  std::vector<ExpertKey> used;
+  uint64_t hits = 0, uses = 0;
+  for (const RoutingStep& step : trace.steps) {
+    for (uint16_t layer = 0; layer < kLayers; ++layer) {
+      for (const RoutedExpert& expert : step.at(trace.shape, layer, 0)) {
+        const ExpertKey key{layer, expert.expert};
+        const auto at = std::ranges::find(used, key);
+        const bool hit = at != used.end();
+        if (hit) used.erase(at);
+        if (!hit && used.size() == slots) used.erase(used.begin());
+        used.push_back(key);
+        if (step.phase == TracePhase::kPrefill) continue;
+        uses += 1;
+        hits += hit ? 1 : 0;
+      }
+    }
+  }
+  return static_cast<double>(hits) / static_cast<double>(uses);
+}
+
+TEST(Simulation, LruIsAListByLastUse) {
+  const RoutingTrace trace = random_trace(300, 1);
+  for (const uint32_t slots : {3U, 8U, 16U, 40U, 64U}) {
+    const SimulationResult result = *simulate(trace, options_of(slots, "lru"));
+    EXPECT_EQ(result.tokens, 300u);
+    EXPECT_EQ(result.uses(), 300u * kLayers * kTopK);
+    EXPECT_DOUBLE_EQ(result.hit_rate(), lru_hit_rate(trace, slots)) << slots;
+  }
+}
+
+TEST(Simulation, TimeIsComputingAndStall) {
+  const RoutingTrace trace = random_trace(100, 2);
+  const SimulationResult slow = *simulate(trace, options_of(8, "lru"));
+  const double computing = 100 * kLayers * (1e-3 + kTopK * 1e-3);
+  EXPECT_NEAR(slow.seconds, computing + slow.stall_seconds, 1e-6);
+  EXPECT_EQ(slow.bytes_read, slow.misses * (3 << 20));
+  SimulationOptions fast = options_of(8, "lru");
+  fast.bytes_per_second = 1e18;
+  fast.latency_seconds = 0;
+  EXPECT_NEAR(simulate(trace, fast)->seconds, computing, 1e-6);
+}
+
+// Where routers foresee the truth and the drive has time, nearly nothing is waited for.
+TEST(Simulation, ForesightHidesTheStall) {
+  const RoutingTrace trace = random_trace(200, 3);
+  SimulationOptions options = options_of(24, "lru");
+  options.bytes_per_second = 4e9;
+  const SimulationResult blind = *simulate(trace, options);
+  options.predictor = "next-two";
+  const SimulationResult seeing = *simulate(trace, options);
+  EXPECT_LT(seeing.stall_seconds, 0.3 * blind.stall_seconds);
+  EXPECT_GT(seeing.prefetched, blind.misses / 2);
+}
+
+TEST(Simulation, BeingWrongCostsLittle) {
+  const RoutingTrace trace = random_trace(400, 4);
+  SimulationOptions options = options_of(24, "lru");
+  const SimulationResult blind = *simulate(trace, options);
+  options.predictor = "adversarial";
+  const SimulationResult wrong = *simulate(trace, options);
+  EXPECT_LT(wrong.seconds, 1.03 * blind.seconds);
+  EXPECT_LT(wrong.wasted_bytes, wrong.bytes_read / 20);
+}
+
+TEST(Simulation, APredictorWithoutItsAnswersIsRefused) {
+  RoutingTrace trace = random_trace(4, 5);
+  for (RoutingStep& step : trace.steps) step.predictions.clear();
+  const auto result = simulate(trace, options_of(8, "lru", "next-layer"));
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, Code::kUsage);
+}
+
+}  // namespace
+}  // namespace switchyard
