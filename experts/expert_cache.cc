@@ -43,6 +43,7 @@ QueueChoice make_queue(const ExpertSource& source, const ExpertCacheOptions& opt
   if (options.make_queue) return {options.make_queue(slab), {}};
   QueueChoice choice = open_read_queue(slab, options.queue_depth, true);
   if (choice.warning.empty()) choice.warning = page_cache_warning(source);
+  if (options.wrap_queue) choice.queue = options.wrap_queue(std::move(choice.queue));
   return choice;
 }
 

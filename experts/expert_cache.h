@@ -32,6 +32,8 @@ struct ExpertCacheOptions {
   double drive_bytes_per_second = 0;     // what is known of the drive at first; fill() measures it
   // Makes the queue over the cache's slab; empty: open_read_queue(). Tests put a faulty one here.
   std::function<std::unique_ptr<ReadQueue>(std::span<std::byte> slab)> make_queue = {};
+  // Puts a faulty or slower drive before the real one; empty: nothing.
+  std::function<std::unique_ptr<ReadQueue>(std::unique_ptr<ReadQueue>)> wrap_queue = {};
   std::function<double()> now_seconds = {};  // empty: the steady clock
 };
 
