@@ -157,7 +157,7 @@ class Simulation {
           RouterQuery::kNextLayerShared, RouterQuery::kNextTwoShared}) {
       answer(step, token, layer, query);
     }
-    if (foresight_) {
+    if (foresight_ && !routed.empty()) {
       foresight_->observe(static_cast<uint32_t>(layer), routed);
       cache_->prefetch(foresight_->look_ahead(static_cast<uint32_t>(layer)));
     }

@@ -48,6 +48,9 @@ void EngineFlags::add_to(OptionList& list) {
   list.text("--predictor", "NAME", predictor,
             fmt::format("what guesses the experts to come: {}; default: {}", predictor_names(),
                         kPredictorDefault));
+  list.text("--drive", "RATE", drive, "holds reads of experts to this rate, 950MB/s");
+  list.text("--faults", "SEED[,KIND[=RATE]...]", faults,
+            "spoils reads: eio, short-read, bit-flip, delay; a rate of 0.01 unless given");
   list.count("--chunk", chunk, 1, kChunkMax, "tokens of a prompt computed together at most");
 }
 
@@ -59,6 +62,12 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   options.isa = flags.isa.value_or("");
   options.policy = flags.policy.value_or(options.policy);
   options.predictor = flags.predictor.value_or(options.predictor);
+  options.faults = flags.faults.value_or("");
+  if (flags.drive) {
+    auto rate = parse_rate(*flags.drive);
+    if (!rate) rate.error().where = "--drive";
+    options.drive_bytes_per_second = TRY(std::move(rate));
+  }
   options.chunk = flags.chunk.value_or(0);
   return options;
 }
@@ -89,7 +98,7 @@ Status feed_tokens(Engine& engine, SequenceId sequence, std::span<const TokenId>
     const bool last = fed + count == ids.size();
     const LogitsWanted now = wanted == LogitsWanted::kLast && !last ? LogitsWanted::kNone : wanted;
     StepPlan plan;
-    plan.parts.push_back({sequence, {part.begin(), part.end()}, now});
+    plan.parts.push_back({sequence, {part.begin(), part.end()}, now, true});
     TRY_STATUS(engine.step(plan, sink));
     fed += count;
     if (stop && stop(fed)) return {};

@@ -22,6 +22,8 @@ struct EngineFlags {
   std::optional<std::string> isa;
   std::optional<std::string> policy;
   std::optional<std::string> predictor;
+  std::optional<std::string> faults;
+  std::optional<std::string> drive;
   std::optional<uint32_t> chunk;
 
   void add_to(OptionList& options);

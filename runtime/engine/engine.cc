@@ -8,6 +8,7 @@
 #include "experts/expert_cache.h"
 #include "experts/expert_source.h"
 #include "runtime/base/check.h"
+#include "runtime/base/clock.h"
 #include "runtime/device/worker_pool.h"
 #include "runtime/engine/attention_block.h"
 #include "runtime/engine/dense_weights.h"
@@ -16,6 +17,8 @@
 #include "runtime/engine/products.h"
 #include "runtime/engine/workspace.h"
 #include "runtime/kernels/kernel_table.h"
+#include "storage/faulty_queue.h"
+#include "storage/rated_queue.h"
 
 namespace switchyard {
 namespace {
@@ -24,6 +27,29 @@ constexpr uint32_t kChunkDefault = 512;
 
 PredictorShape predictor_shape(const ModelSpec& spec) {
   return {spec.sparse_layers(), spec.moe.experts, spec.moe.top_k};
+}
+
+// What stands before the real drive: a rate it is held to, and faults. A folder has no checksums: a
+// flipped bit would be computed on.
+Result<std::function<std::unique_ptr<ReadQueue>(std::unique_ptr<ReadQueue>)>> drive_in_front(
+    const ModelSource& source, const EngineOptions& options) {
+  FaultMix mix;
+  if (!options.faults.empty()) mix = TRY(parse_faults(options.faults));
+  if (mix.bit_flip > 0 && !source.experts().direct()) {
+    return fail(Code::kUsage, "bits flipped in a folder's weights cannot be noticed", "--faults",
+                "pack the model, or name other kinds");
+  }
+  return [mix, options](std::unique_ptr<ReadQueue> queue) -> std::unique_ptr<ReadQueue> {
+    if (options.drive_bytes_per_second > 0) {
+      DriveModel model{.bytes_per_second = options.drive_bytes_per_second};
+      model.now_seconds = now_seconds;
+      model.sleep_until = sleep_until_seconds;
+      const uint32_t depth = queue->depth();
+      queue = std::make_unique<RatedQueue>(std::move(queue), depth, std::move(model));
+    }
+    if (!options.faults.empty()) queue = std::make_unique<FaultyQueue>(std::move(queue), mix);
+    return queue;
+  };
 }
 
 // Null when nothing is to be guessed.
@@ -138,6 +164,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   cache_options.policy = options.policy;
   cache_options.prefetch_bytes_per_step =
       source.experts().layout().bytes() * impl->spec.moe.top_k * impl->spec.sparse_layers();
+  if (!options.faults.empty() || options.drive_bytes_per_second > 0) {
+    cache_options.wrap_queue = TRY(drive_in_front(source, options));
+  }
   impl->cache = TRY(ExpertCache::create(source.experts(), cache_options));
   TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(plan.dense_bytes + done); }));
   impl->load_bytes = plan.dense_bytes + fill_bytes;

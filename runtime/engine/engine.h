@@ -27,10 +27,12 @@ struct EngineOptions {
   std::string isa;  // "": the best
   std::string policy = std::string(kPolicyDefault);
   std::string predictor = std::string(kPredictorDefault);
-  RoutingSink on_routing = {};  // gets every step's routes; empty: nothing is recorded
-  uint32_t context = 0;         // positions of a sequence at most
-  uint32_t sequences = 1;       // open at once at most
-  uint32_t chunk = 0;           // tokens computed together at most; 0: as memory allows
+  std::string faults;                 // storage/faulty_queue.h; "": none
+  double drive_bytes_per_second = 0;  // holds reads to this rate; 0: as fast as they come
+  RoutingSink on_routing = {};        // gets every step's routes; empty: nothing is recorded
+  uint32_t context = 0;               // positions of a sequence at most
+  uint32_t sequences = 1;             // open at once at most
+  uint32_t chunk = 0;                 // tokens computed together at most; 0: as memory allows
 };
 
 // What the engine did so far. Expert bytes and reads count since the last reset_counters().
