@@ -35,13 +35,17 @@ struct TracePrediction {
 struct RoutingStep {
   uint32_t request = 0;  // sequences are numbered in the order in which they began
   TracePhase phase = TracePhase::kPrefill;
-  std::vector<TokenId> tokens;       // −1: not known
-  std::vector<RoutedExpert> routed;  // [layers, tokens, top_k], best first
+  std::vector<TokenId> tokens;  // −1: not known
+  // [layers, tokens, top_k], best first; gate weights < 0: that layer was not recorded for the
+  // token (some engines skip the last layer of all but a prompt's last token).
+  std::vector<RoutedExpert> routed;
   std::vector<TracePrediction> predictions;
 
-  // One token's experts in `shape.layers[layer]`.
+  // One token's experts in `shape.layers[layer]`; none where they were not recorded.
   std::span<const RoutedExpert> at(const TraceShape& shape, size_t layer, size_t token) const {
-    return std::span(routed).subspan((layer * tokens.size() + token) * shape.top_k, shape.top_k);
+    const auto row =
+        std::span(routed).subspan((layer * tokens.size() + token) * shape.top_k, shape.top_k);
+    return row.front().gate_weight < 0 ? row.first(0) : row;
   }
 };
 
