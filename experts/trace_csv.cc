@@ -167,6 +167,7 @@ class CsvReader {
     }
     shape.experts = experts_;
     if (bytes_count_ > 0) shape.expert_bytes = bytes_sum_ / bytes_count_;
+    TRY_STATUS(check_trace_shape(shape, Code::kBadData, where_));
     if (steps * shape.layers.size() * shape.top_k > text_.size() * kTraceExpertsPerByteMax) {
       return fail(Code::kBadData, "most layers of most steps are missing", where_);
     }

@@ -42,7 +42,7 @@ Result<uint32_t> requests_in(const TraceBlocks& blocks, const TraceShape& shape,
 
 Result<TraceWriter> TraceWriter::append(const std::string& path, const TraceShape& shape,
                                         const std::string& model) {
-  TRY_STATUS(check_trace_shape(shape));
+  TRY_STATUS(check_trace_shape(shape, Code::kUsage, path));
   TraceWriter writer;
   writer.path_ = path;
   writer.shape_ = shape;

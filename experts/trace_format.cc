@@ -151,6 +151,7 @@ const char* shape_fault(const TraceShape& shape) {
   if (shape.layers.empty() || shape.layers.size() > std::numeric_limits<uint16_t>::max()) {
     return "impossible number of layers";
   }
+  if (shape.layers.size() * uint64_t{shape.experts} > kTracePoolMax) return "too many experts";
   const auto not_ascending =
       std::adjacent_find(shape.layers.begin(), shape.layers.end(), std::greater_equal<>());
   return not_ascending == shape.layers.end() ? nullptr : "layers out of order";
@@ -164,11 +165,10 @@ bool all_zero(std::string_view bytes) { return bytes.find_first_not_of('\0') == 
 
 }  // namespace
 
-Status check_trace_shape(const TraceShape& shape) {
-  if (const char* fault = shape_fault(shape)) {
-    return fail(Code::kUsage, fmt::format("a routing trace cannot be recorded: {}", fault));
-  }
-  return {};
+Status check_trace_shape(const TraceShape& shape, Code code, const std::string& where) {
+  const char* fault = shape_fault(shape);
+  if (fault == nullptr) return {};
+  return fail(code, fmt::format("no routing trace can be of this shape: {}", fault), where);
 }
 
 std::string encode_trace_header(const TraceShape& shape, std::string_view model) {

@@ -25,7 +25,8 @@ namespace switchyard {
 
 inline constexpr std::string_view kTraceMagic("SWYDROUT", 8);
 inline constexpr uint32_t kTraceVersion = 1;
-inline constexpr uint32_t kTraceTopKMax = 256;  // of predictions too
+inline constexpr uint32_t kTraceTopKMax = 256;                // of predictions too
+inline constexpr uint64_t kTracePoolMax = uint64_t{1} << 24;  // experts of all layers
 inline constexpr uint32_t kTraceBlockBytesMax = uint32_t{1} << 28;
 // Of a step and of a whole CSV file: experts held in memory for each byte of it.
 inline constexpr uint64_t kTraceExpertsPerByteMax = 64;
@@ -43,8 +44,8 @@ struct TraceBlocks {
   uint64_t end = 0;
 };
 
-// kUsage when `shape` is one that a file cannot hold.
-Status check_trace_shape(const TraceShape& shape);
+// `code` when `shape` is one that no trace has.
+Status check_trace_shape(const TraceShape& shape, Code code, const std::string& where);
 
 // A model's name is cut off after 64 KiB.
 std::string encode_trace_header(const TraceShape& shape, std::string_view model);
