@@ -13,6 +13,7 @@ namespace switchyard {
 namespace {
 
 constexpr size_t kContentBytesMax = 1 << 10;
+constexpr std::string_view kMetaspaceMark = "\u2581";  // what normalisers set for a blank
 
 Result<AddedToken> parse_token(const Json& spec, const std::string& where) {
   Fields fields = TRY(Fields::of(spec, "added token", where));
@@ -140,6 +141,22 @@ std::vector<TextSegment> AddedTokenFinder::split(std::string_view text) const {
   }
   if (done < text.size()) segments.push_back({done, text.size(), -1});
   return segments;
+}
+
+bool AddedTokenFinder::keeps_cuts(bool normalized) const {
+  const auto lies_across = [normalized](const std::string& text) {
+    for (size_t i = 0; i + 1 < text.size(); ++i) {
+      const std::string_view rest = std::string_view(text).substr(i + 1);
+      const bool blank = rest.front() == ' ' || (normalized && rest.starts_with(kMetaspaceMark));
+      if (text[i] == '\n' || (is_ascii_letter(text[i]) && blank)) return true;
+    }
+    return false;
+  };
+  return std::none_of(needles_.begin(), needles_.end(), [&](const Needle& needle) {
+    const AddedToken& token = needle.token;
+    return token.single_word || token.lstrip ||
+           (token.rstrip && is_ascii_letter(needle.text.back())) || lies_across(needle.text);
+  });
 }
 
 }  // namespace switchyard

@@ -46,6 +46,10 @@ class AddedTokenFinder {
   // The whole of `text`, in order, nothing empty. White space taken by two tokens counts once.
   std::vector<TextSegment> split(std::string_view text) const;
 
+  // Whether no needle can lie across, or see past, a place where Tokenizer::find_cut() may cut. In
+  // a text that is `normalized` a mark may stand for a blank.
+  bool keeps_cuts(bool normalized) const;
+
  private:
   struct Range {
     size_t begin = 0;

@@ -105,6 +105,13 @@ std::optional<TokenId> Bpe::rune_token(char32_t rune, std::string_view text) con
   return rune_tokens_[rune];
 }
 
+// The last character has a token of its own, so that no unknown one waits behind it.
+bool Bpe::splits_between(char32_t last, char32_t first) const {
+  std::string text;
+  append_utf8(text, last);
+  return !options_.ignore_merges && rune_token(last, text) && !may_merge(last, first);
+}
+
 bool Bpe::add_bytes(std::string_view text, Word& word) const {
   const auto token = [this](char c) { return byte_tokens_[static_cast<unsigned char>(c)]; };
   if (std::any_of(text.begin(), text.end(), [&](char c) { return token(c) < 0; })) return false;

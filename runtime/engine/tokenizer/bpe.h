@@ -50,6 +50,9 @@ class Bpe {
   // left out.
   void encode(std::string_view piece, BpeScratch& scratch, std::vector<TokenId>& out) const;
 
+  // Whether a piece that holds these two characters side by side gives the tokens of its two parts.
+  bool splits_between(char32_t last, char32_t first) const;
+
   const Vocab& vocab() const { return vocab_; }
 
  private:

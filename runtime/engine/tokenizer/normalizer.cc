@@ -43,6 +43,7 @@ class UnicodeForm : public Normalizer {
     for (size_t i = 0; i < count; ++i) append_utf8(text.text, static_cast<char32_t>(runes[i]));
     return {};
   }
+  bool keeps_cuts() const override { return true; }  // ASCII composes with nothing before it
 
  private:
   std::vector<int32_t> decompose(std::string_view text) const {
@@ -99,6 +100,7 @@ class Lowercase : public Normalizer {
     text.text = std::move(out);
     return {};
   }
+  bool keeps_cuts() const override { return true; }
 };
 
 class Replace : public Normalizer {
@@ -115,6 +117,13 @@ class Replace : public Normalizer {
     text.text = TRY(pattern_.replace_all(text.text, content_, scratch));
     return {};
   }
+  bool keeps_cuts() const override {
+    const std::string* literal = pattern_.literal_text();
+    if (literal == nullptr) return false;
+    return *literal == " " || std::none_of(literal->begin(), literal->end(), [](char c) {
+      return c == ' ' || c == '\n' || is_ascii_letter(c);
+    });
+  }
 
  private:
   Pattern pattern_;
@@ -125,9 +134,10 @@ class Prepend : public Normalizer {
  public:
   explicit Prepend(std::string content) : content_(std::move(content)) {}
   Status apply(NormalizedText& text, RegexScratch&) const override {
-    if (!text.text.empty()) text.text.insert(0, content_);
+    if (!text.text.empty() && !text.continues) text.text.insert(0, content_);
     return {};
   }
+  bool keeps_cuts() const override { return true; }
 
  private:
   std::string content_;
@@ -150,6 +160,7 @@ class Strip : public Normalizer {
     text.text = std::string(all.substr(begin, end - begin));
     return {};
   }
+  bool keeps_cuts() const override { return !left_ && !right_; }
 
  private:
   bool left_;

@@ -14,6 +14,7 @@ class RegexScratch;
 struct NormalizedText {
   std::string text;
   bool at_origin = false;  // its first character comes from the first one of the whole input
+  bool continues = false;  // the text before a cut comes before it
 };
 
 // One step of normalisation. Immutable, for any number of threads.
@@ -22,6 +23,9 @@ class Normalizer {
   virtual ~Normalizer() = default;
   // kBadData when a pattern's search needs too many steps.
   virtual Status apply(NormalizedText& text, RegexScratch& scratch) const = 0;
+  // Whether the parts of a text that Tokenizer::find_cut() may cut are normalised as the whole is:
+  // between a letter and a blank, both ASCII, or behind the end of a line.
+  virtual bool keeps_cuts() const = 0;
 };
 
 using Normalizers = std::vector<std::unique_ptr<const Normalizer>>;

@@ -1,5 +1,7 @@
 #include "runtime/engine/tokenizer/pattern.h"
 
+#include <algorithm>
+
 #include "runtime/engine/tokenizer/fields.h"
 
 namespace switchyard {
@@ -37,6 +39,16 @@ Status Pattern::find_all(std::string_view text, RegexScratch& scratch,
     out.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(end)});
     at = text.find(literal_, end);
   }
+  return {};
+}
+
+Status Pattern::find_certain(std::string_view text, RegexScratch& scratch, std::vector<Match>& out,
+                             size_t& open_at) const {
+  if (regex_) return regex_->find_certain(text, scratch, out, open_at);
+  TRY_STATUS(find_all(text, scratch, out));
+  // The literal may have begun at the end.
+  open_at = text.size() - std::min(text.size(), literal_.size() - 1);
+  if (!out.empty()) open_at = std::max<size_t>(open_at, out.back().end);
   return {};
 }
 

@@ -17,6 +17,11 @@ class Pattern {
   // As Regex::find_all.
   Status find_all(std::string_view text, RegexScratch& scratch, std::vector<Match>& out) const;
 
+  // As Regex::find_certain.
+  Status find_certain(std::string_view text, RegexScratch& scratch, std::vector<Match>& out,
+                      size_t& open_at) const;
+  bool looks_back() const { return regex_ && regex_->looks_back(); }
+
   // `text` with each match replaced.
   Result<std::string> replace_all(std::string_view text, std::string_view with,
                                   RegexScratch& scratch) const;

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "runtime/engine/tokenizer/byte_level.h"
@@ -42,9 +43,68 @@ class SplitStep : public PreTokenizer {
     return {};
   }
 
+  Result<CutEffect> cut(CutPiece& piece, RegexScratch& scratch) const final {
+    const std::string_view text = piece.text;
+    std::vector<Match> matches;
+    size_t open_at = 0;
+    TRY_STATUS(find_certain(text, scratch, matches, open_at));
+    if (looks_back() || piece.at >= open_at) return CutEffect::kUnsafe;
+    const auto ends_before = [&](const Match& match) { return match.end <= piece.at; };
+    const auto next = std::find_if_not(matches.begin(), matches.end(), ends_before);
+    std::vector<Match> of_head;
+    TRY_STATUS(find(text.substr(0, piece.at), scratch, of_head));
+    if (!std::equal(of_head.begin(), of_head.end(), matches.begin(), next)) {
+      return CutEffect::kUnsafe;  // what follows shows
+    }
+    const size_t begin = next == matches.begin() ? 0 : std::prev(next)->end;
+    const size_t end = next == matches.end() ? open_at : next->begin;
+    if (begin < piece.at && piece.at < end) {
+      if (joins_neighbours()) return CutEffect::kUnsafe;
+      piece = {std::string(text.substr(begin, end - begin)), piece.at - begin,
+               piece.at_origin && begin == 0};
+      return CutEffect::kInside;
+    }
+    const bool after_match = begin == piece.at && begin > 0;
+    const bool before_match = end == piece.at && next != matches.end();
+    return is_border(after_match, before_match) ? CutEffect::kBorder : CutEffect::kUnsafe;
+  }
+
  private:
   virtual Status find(std::string_view text, RegexScratch& scratch,
                       std::vector<Match>& matches) const = 0;
+  // As Regex::find_certain; here for matches that depend on nothing behind the character after
+  // them.
+  virtual Status find_certain(std::string_view text, RegexScratch& scratch,
+                              std::vector<Match>& matches, size_t& open_at) const {
+    TRY_STATUS(find(text, scratch, matches));
+    open_at = text.size();
+    if (!matches.empty() && matches.back().end == text.size()) {
+      open_at = matches.back().begin;
+      matches.pop_back();
+    }
+    return {};
+  }
+  virtual bool looks_back() const { return false; }
+  bool joins_neighbours() const {
+    return behavior_ == SplitBehavior::kMergedWithPrevious ||
+           behavior_ == SplitBehavior::kMergedWithNext;
+  }
+
+  // Whether pieces part at a place right after a match, right before one, or both.
+  bool is_border(bool after_match, bool before_match) const {
+    switch (behavior_) {
+      case SplitBehavior::kIsolated:
+      case SplitBehavior::kRemoved:
+        return after_match || before_match;
+      case SplitBehavior::kContiguous:
+        return after_match != before_match;
+      case SplitBehavior::kMergedWithPrevious:
+        return !invert_ && after_match && !before_match;
+      case SplitBehavior::kMergedWithNext:
+        return !invert_ && before_match && !after_match;
+    }
+    return false;
+  }
 
   SplitBehavior behavior_;
   bool invert_;
@@ -60,6 +120,12 @@ class PatternSplit : public SplitStep {
               std::vector<Match>& matches) const override {
     return pattern_.find_all(text, scratch, matches);
   }
+  Status find_certain(std::string_view text, RegexScratch& scratch, std::vector<Match>& matches,
+                      size_t& open_at) const override {
+    return pattern_.find_certain(text, scratch, matches, open_at);
+  }
+  bool looks_back() const override { return pattern_.looks_back(); }
+
   Pattern pattern_;
 };
 
@@ -117,6 +183,20 @@ class RewriteStep : public PreTokenizer {
     }
     all.text = std::move(out);
     return {};
+  }
+
+  Result<CutEffect> cut(CutPiece& piece, RegexScratch&) const final {
+    const std::string_view text = piece.text;
+    std::string head;
+    std::string tail;
+    rewrite(text.substr(0, piece.at), piece.at_origin, head);
+    rewrite(text.substr(piece.at), false, tail);
+    std::string whole;
+    rewrite(text, piece.at_origin, whole);
+    if (whole != head + tail) return CutEffect::kUnsafe;
+    piece.text = std::move(whole);
+    piece.at = head.size();
+    return CutEffect::kInside;
   }
 
  private:

@@ -20,12 +20,28 @@ struct Pieces {
   }
 };
 
+// The known beginning of a piece, with a place at which the text may be cut.
+struct CutPiece {
+  std::string text;
+  size_t at = 0;
+  bool at_origin = false;  // as Pieces'
+};
+
+// What a step makes of the place.
+enum class CutEffect {
+  kBorder,  // a piece ends there, whether the text is cut or not
+  kInside,  // the piece, rewritten or made smaller, goes to the next step
+  kUnsafe,  // the cut might change the pieces
+};
+
 // One step that cuts or rewrites pieces. Immutable, for any number of threads.
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
   // kBadData when a pattern's search needs too many steps.
   virtual Status apply(Pieces& pieces, RegexScratch& scratch) const = 0;
+  // What a cut there would do, however the text goes on behind piece.text.
+  virtual Result<CutEffect> cut(CutPiece& piece, RegexScratch& scratch) const = 0;
 };
 
 using PreTokenizers = std::vector<std::unique_ptr<const PreTokenizer>>;

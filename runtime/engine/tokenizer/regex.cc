@@ -25,6 +25,29 @@ std::string message_of(int code) {
   return reinterpret_cast<const char*>(text);
 }
 
+// PCRE2 does not count a circumflex, \G and \K as looking back.
+bool looks_back_in(std::string_view pattern, const pcre2_code* code) {
+  uint32_t characters = 0;
+  pcre2_pattern_info(code, PCRE2_INFO_MAXLOOKBEHIND, &characters);
+  if (characters > 0) return true;
+  bool in_class = false;
+  for (size_t at = 0; at < pattern.size(); ++at) {
+    const char c = pattern[at];
+    if (c == '\\') {
+      ++at;
+      if (at < pattern.size() && (pattern[at] == 'G' || pattern[at] == 'K')) return true;
+    } else if (in_class) {
+      in_class = c != ']';
+    } else if (c == '^') {
+      return true;
+    } else if (c == '[') {
+      in_class = true;
+      if (pattern.substr(at + 1).starts_with('^')) ++at;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 RegexScratch::RegexScratch() = default;
@@ -68,12 +91,26 @@ Result<Regex> Regex::compile(std::string_view pattern, const std::string& where)
     return fail(Code::kConfig, fmt::format("the pattern {}: {}", pattern, message_of(error)),
                 where);
   }
-  regex.jit_ = pcre2_jit_compile(regex.code_.get(), PCRE2_JIT_COMPLETE) == 0;
+  regex.jit_ =
+      pcre2_jit_compile(regex.code_.get(), PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD) == 0;
+  regex.looks_back_ = looks_back_in(translated, regex.code_.get());
   return regex;
 }
 
 Status Regex::find_all(std::string_view text, RegexScratch& scratch,
                        std::vector<Match>& out) const {
+  size_t open_at = 0;
+  return find(text, 0, scratch, out, open_at);
+}
+
+Status Regex::find_certain(std::string_view text, RegexScratch& scratch, std::vector<Match>& out,
+                           size_t& open_at) const {
+  return find(text, PCRE2_PARTIAL_HARD, scratch, out, open_at);
+}
+
+Status Regex::find(std::string_view text, uint32_t flags, RegexScratch& scratch,
+                   std::vector<Match>& out, size_t& open_at) const {
+  open_at = text.size();
   scratch.prepare(text.size());
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(scratch.data_);
@@ -81,9 +118,13 @@ Status Regex::find_all(std::string_view text, RegexScratch& scratch,
   size_t at = 0;
   size_t last_end = std::string_view::npos;
   while (at <= text.size()) {
-    const int found = match(code_.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK,
+    const int found = match(code_.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK | flags,
                             scratch.data_, scratch.context_);
     if (found == PCRE2_ERROR_NOMATCH) return {};
+    if (found == PCRE2_ERROR_PARTIAL) {
+      open_at = bounds[0];
+      return {};
+    }
     if (found < 0) {
       return fail(Code::kBadData, fmt::format("splitting the text: {}", message_of(found)));
     }

@@ -19,6 +19,8 @@ namespace switchyard {
 struct Match {
   uint32_t begin = 0;
   uint32_t end = 0;
+
+  bool operator==(const Match&) const = default;
 };
 
 // What a search writes to besides its result. Reused from search to search; one thread at a time.
@@ -47,12 +49,24 @@ class Regex {
   // left out. `text` is valid UTF-8 below 4 GiB. kBadData when the search needs too many steps.
   Status find_all(std::string_view text, RegexScratch& scratch, std::vector<Match>& out) const;
 
+  // Appends the matches that `text` has however it goes on. `open_at` becomes the first byte of
+  // which this is not known, text.size() when it is known of all.
+  Status find_certain(std::string_view text, RegexScratch& scratch, std::vector<Match>& out,
+                      size_t& open_at) const;
+
+  // Whether a match may depend on what lies before it.
+  bool looks_back() const { return looks_back_; }
+
  private:
+  Status find(std::string_view text, uint32_t flags, RegexScratch& scratch, std::vector<Match>& out,
+              size_t& open_at) const;
+
   struct Free {
     void operator()(pcre2_real_code_8* code) const;
   };
   std::unique_ptr<pcre2_real_code_8, Free> code_;
   bool jit_ = false;
+  bool looks_back_ = false;
 };
 
 }  // namespace switchyard

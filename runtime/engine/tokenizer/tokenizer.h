@@ -14,6 +14,7 @@ namespace switchyard {
 
 struct EncodeOptions {
   bool add_special = true;  // the tokens that the file's post-processor sets around a text
+  bool continues = false;   // the text is what lies behind a find_cut()
 };
 
 struct DecodeOptions {
@@ -38,12 +39,19 @@ class Tokenizer {
   // kBadData names an id without token.
   Result<std::string> decode(std::span<const TokenId> ids, DecodeOptions options = {}) const;
 
+  // A place where a text that begins with `text` may be cut, however it goes on: the tokens of the
+  // head, then those of the tail that `continues`, are those of the whole, special tokens aside.
+  // Such a place is the last but a few of those between a letter and a blank or behind the end of a
+  // line; 0 when none is certain. kBadData as encode().
+  Result<size_t> find_cut(std::string_view text) const;
+
   size_t vocab_size() const;  // largest id + 1
   std::optional<TokenId> token_id(std::string_view content) const;
   bool is_special(TokenId id) const;
 
  private:
   friend class StreamDecoder;
+  friend class StreamEncoder;
   struct State;
   explicit Tokenizer(std::unique_ptr<const State> state);
 
@@ -69,6 +77,35 @@ class StreamDecoder {
  private:
   struct Run;
   std::unique_ptr<Run> run_;
+};
+
+// Encodes a text as it comes, holding little of it. What push() and finish() append is, put
+// together, what encode() makes of the whole text. One thread at a time.
+class StreamEncoder {
+ public:
+  // Of a text in which no place to cut it is certain.
+  static constexpr size_t kHeldBytesMax = size_t{1} << 20;
+
+  // The tokenizer must live as long as this.
+  StreamEncoder(const Tokenizer& tokenizer, bool add_special);
+
+  // Bytes may come in pieces cut anywhere. kBadData as encode(), and where more than kHeldBytesMax
+  // would have to be held.
+  Status push(std::string_view bytes, std::vector<TokenId>& ids);
+  // Once, after the last byte.
+  Status finish(std::vector<TokenId>& ids);
+
+ private:
+  static constexpr size_t kPieceBytes = size_t{64} << 10;  // encoded together, about
+
+  Status encode(std::string_view text, std::vector<TokenId>& ids);
+
+  const Tokenizer& tokenizer_;
+  std::string held_;
+  std::vector<TokenId> after_;  // the special tokens behind the text
+  std::vector<TokenId> before_;
+  size_t wanted_ = kPieceBytes;  // bytes to hold before a cut is looked for
+  bool continues_ = false;
 };
 
 }  // namespace switchyard

@@ -26,6 +26,8 @@ void append_utf8(std::string& out, char32_t rune);
 // The only code point of `text`, or 0 when it does not hold exactly one.
 char32_t only_rune(std::string_view text);
 
+constexpr bool is_ascii_letter(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
+
 bool is_white_space(char32_t rune);  // Unicode property White_Space
 bool is_numeric(char32_t rune);      // categories Nd, Nl, No
 bool is_punctuation(char32_t rune);  // ASCII punctuation and symbols, categories P*
