@@ -12,5 +12,7 @@ Command inspect_command();
 Command pack_command();
 Command doctor_command();
 Command bench_command();
+Command simulate_command();
+Command trace_command();
 
 }  // namespace switchyard
