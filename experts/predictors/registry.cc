@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 
 #include "experts/predictors/adversarial.h"
+#include "experts/predictors/history_predictor.h"
+#include "experts/predictors/linear_predictor.h"
 #include "experts/predictors/router_predictor.h"
+#include "experts/predictors/token_predictor.h"
+#include "experts/predictors/transition_predictor.h"
 
 namespace switchyard {
 namespace {
@@ -13,6 +17,15 @@ using Made = Result<std::unique_ptr<Predictor>>;
 template <RouterQuery... kQueries>
 Made asking(const PredictorShape& shape, const std::string&) {
   return std::make_unique<RouterPredictor>(std::vector<RouterQuery>{kQueries...}, shape);
+}
+
+template <class Kind>
+Made plain(const PredictorShape& shape, const std::string&) {
+  return std::make_unique<Kind>(shape);
+}
+
+Made linear(const PredictorShape& shape, const std::string& file) {
+  return LinearPredictor::open(file, shape);
 }
 
 struct Entry {
@@ -28,10 +41,11 @@ constexpr Entry kPredictors[] = {
     {"next-layer-shared", asking<Q::kNextLayerShared>},
     {"next-two-shared", asking<Q::kNextLayerShared, Q::kNextTwoShared>},
     {"pre-attention", asking<Q::kPreAttention>},
-    {"adversarial",
-     [](const PredictorShape& shape, const std::string&) -> Made {
-       return std::make_unique<AdversarialPredictor>(shape);
-     }},
+    {"transition", plain<TransitionPredictor>},
+    {"token", plain<TokenPredictor>},
+    {"history", plain<HistoryPredictor>},
+    {"linear", linear},
+    {"adversarial", plain<AdversarialPredictor>},
 };
 
 }  // namespace
@@ -50,7 +64,11 @@ Result<std::unique_ptr<Predictor>> make_predictor(std::string_view name,
   const size_t colon = name.find(':');
   const std::string file(colon == std::string_view::npos ? "" : name.substr(colon + 1));
   for (const Entry& entry : kPredictors) {
-    if (entry.name == name.substr(0, colon)) return entry.make(shape, file);
+    if (entry.name != name.substr(0, colon)) continue;
+    if (!file.empty() && entry.make != linear) {
+      return fail(Code::kUsage, fmt::format("the predictor '{}' reads no file", entry.name));
+    }
+    return entry.make(shape, file);
   }
   return fail(Code::kUsage, fmt::format("no predictor '{}'", name), {},
               "there are: " + predictor_names());
