@@ -54,7 +54,8 @@ void EngineFlags::add_to(OptionList& list) {
   list.count("--chunk", chunk, 1, kChunkMax, "tokens of a prompt computed together at most");
 }
 
-Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source) {
+Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source,
+                                     uint32_t context, uint64_t other_bytes) {
   EngineOptions options;
   options.memory_bytes = TRY(memory_bytes(flags));
   options.expert_bytes_max = TRY(expert_bytes_max(flags, source));
@@ -69,7 +70,16 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
     options.drive_bytes_per_second = TRY(std::move(rate));
   }
   options.chunk = flags.chunk.value_or(0);
+  options.context = context;
+  options.other_bytes = other_bytes;
   return options;
+}
+
+Status check_context(const std::optional<uint32_t>& context, const ModelSource& source) {
+  const uint32_t positions_max = source.spec().positions_max;
+  if (context.value_or(0) <= positions_max) return {};
+  return fail(Code::kUsage, fmt::format("--context {} is past the model's {} positions", *context,
+                                        positions_max));
 }
 
 Result<std::unique_ptr<Engine>> start_engine(const ModelSource& source,
@@ -82,10 +92,14 @@ Result<std::unique_ptr<Engine>> start_engine(const ModelSource& source,
     engine = TRY(Engine::create(source, options, load));
   }
   for (const std::string& warning : source.spec().warnings) {
-    console.err << "warning: " << warning << std::endl;
+    print_warning(warning, console);
   }
-  if (!engine->warning().empty()) console.err << "warning: " << engine->warning() << std::endl;
+  if (!engine->warning().empty()) print_warning(engine->warning(), console);
   return engine;
+}
+
+void print_warning(const std::string& text, Console& console) {
+  console.err << "warning: " << to_line({Code::kFailed, text, {}, {}}) << std::endl;
 }
 
 Status feed_tokens(Engine& engine, SequenceId sequence, std::span<const TokenId> ids,
@@ -99,7 +113,9 @@ Status feed_tokens(Engine& engine, SequenceId sequence, std::span<const TokenId>
     const LogitsWanted now = wanted == LogitsWanted::kLast && !last ? LogitsWanted::kNone : wanted;
     StepPlan plan;
     plan.parts.push_back({sequence, {part.begin(), part.end()}, now, true});
-    TRY_STATUS(engine.step(plan, sink));
+    const Status done = engine.step(plan, sink);
+    if (!done && done.error().code == Code::kStopped) return {};
+    if (!done) return done;
     fed += count;
     if (stop && stop(fed)) return {};
   }

@@ -29,17 +29,26 @@ struct EngineFlags {
   void add_to(OptionList& options);
 };
 
-// The options they stand for, context left open; what is not given comes from the machine. kUsage;
+// The options they stand for, with `context` positions beside `other_bytes` that the command itself
+// holds; what is not given comes from the machine. kUsage;
 // kNoMemory when --memory is missing and the machine does not tell.
-Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source);
+Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source,
+                                     uint32_t context, uint64_t other_bytes);
+
+// kUsage when --context is past what the model was made for.
+Status check_context(const std::optional<uint32_t>& context, const ModelSource& source);
 
 // Engine::create with a progress line on the console, then the model's and the engine's
 // warnings. Nothing but the progress is printed before an error.
 Result<std::unique_ptr<Engine>> start_engine(const ModelSource& source,
                                              const EngineOptions& options, Console& console);
 
+// One line on standard error, control characters escaped: it may quote a file.
+void print_warning(const std::string& text, Console& console);
+
 // Computes `ids` as the next tokens of `sequence`, as many a step as fit. `wanted` rows of logits
-// go to `sink`: kLast means the very last. Stops early, without an error, when `stop` says so.
+// go to `sink`: kLast means the very last. Stops early, without an error, when `stop` or the
+// engine's own says so.
 Status feed_tokens(Engine& engine, SequenceId sequence, std::span<const TokenId> ids,
                    LogitsWanted wanted, const Engine::LogitsSink& sink,
                    const std::function<bool(size_t fed)>& stop);

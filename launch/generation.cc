@@ -21,8 +21,10 @@ class Generation {
 
   Result<GenerationResult> run() {
     sequence_ = TRY(engine_.open_sequence());
+    engine_.set_stop(hooks_.interrupted);
     const Status done = compute();
     engine_.close_sequence(sequence_);
+    engine_.set_stop({});
     if (!done) return tl::unexpected(done.error());
     result_.logits_hash = hasher_.digest();
     return std::move(result_);
@@ -52,6 +54,7 @@ class Generation {
       if (hooks_.prompt_progress) hooks_.prompt_progress(fed, request_.prompt.size());
       return hooks_.interrupted();
     }));
+    result_.prompt_done = fed_all;
     if (fed_all < request_.prompt.size()) result_.finish = Finish::kSignal;
     return {};
   }
@@ -62,7 +65,9 @@ class Generation {
       if (TRY(take())) return {};
       StepPlan plan;
       plan.parts.push_back({sequence_, {history_.back()}, LogitsWanted::kLast});
-      TRY_STATUS(engine_.step(plan, sink()));
+      const Status done = engine_.step(plan, sink());
+      if (!done && done.error().code != Code::kStopped) return done;
+      if (!done) result_.finish = Finish::kSignal;
     }
     return {};
   }

@@ -28,6 +28,7 @@ struct GenerationResult {
   std::vector<TokenId> ids;  // generated, the end id too
   uint64_t logits_hash = 0;  // over the rows sampled from, in order
   Finish finish = Finish::kLength;
+  uint64_t prompt_done = 0;    // tokens of the prompt computed
   double prefill_seconds = 0;  // up to the first token
   double decode_seconds = 0;   // from there
   EngineCounters prefill;      // what the engine did up to the first token

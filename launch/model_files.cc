@@ -19,7 +19,7 @@ constexpr std::string_view kTokenizerFile = "tokenizer.json";
 
 Result<std::optional<std::string>> read_packed(const std::string& path, std::string_view name) {
   if (!looks_like_pack(path)) {
-    return fail(Code::kNoInput, "is neither a model's folder nor a pack", path);
+    return fail(Code::kBadData, "is neither a model's folder nor a pack", path);
   }
   const PackReader pack = TRY(PackReader::open(path));
   const PackSection* section = pack.find(name);

@@ -142,7 +142,11 @@ Result<std::string> find_in_hub(const std::string& model, const HubName& name,
   }
   const std::string commit = TRY(find_commit(repository, name));
   const std::string snapshot = repository + "/snapshots/" + commit;
-  if (!fs::is_directory(snapshot, error)) return fail_no_revision(repository, name);
+  if (!fs::is_directory(snapshot, error)) {
+    return fail(Code::kNoInput,
+                fmt::format("the snapshot that '{}' names is missing", name.revision), snapshot,
+                "download it again");
+  }
   return snapshot;
 }
 
@@ -165,7 +169,7 @@ Status check_kind(const std::string& path) {
     }
     // A file that cannot be read is left to whoever opens it.
     if (::access(path.c_str(), R_OK) != 0 || looks_like_pack(path)) return {};
-    return fail(Code::kNoInput, "is neither a model's folder nor a pack", path);
+    return fail(Code::kBadData, "is neither a model's folder nor a pack", path);
   }
   std::string gguf;
   for (const std::string& name : names_in(path)) {

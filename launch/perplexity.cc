@@ -7,13 +7,18 @@
 
 namespace switchyard {
 
+EvalWindow next_window(const EvalWindow& window, size_t rows, size_t context, size_t stride) {
+  const size_t begin = window.begin + stride;
+  return {begin, window.end, std::min(begin + context, rows)};
+}
+
 std::vector<EvalWindow> plan_windows(size_t rows, size_t context, size_t stride) {
   CHECK(rows >= 1 && stride >= 1 && stride <= context);
   std::vector<EvalWindow> windows;
   EvalWindow window{0, 0, std::min(context, rows)};
   windows.push_back(window);
   while (window.end < rows) {
-    window = {window.begin + stride, window.end, std::min(window.begin + stride + context, rows)};
+    window = next_window(window, rows, context, stride);
     windows.push_back(window);
   }
   return windows;

@@ -19,6 +19,8 @@ struct EvalWindow {
 
 // Windows of at most `context` rows, each `stride` after the last; every row in [0, rows) is scored
 // by the first window that reaches it. 1 ≤ stride ≤ context.
+// The one after `window`, of a text of which `rows` are known.
+EvalWindow next_window(const EvalWindow& window, size_t rows, size_t context, size_t stride);
 std::vector<EvalWindow> plan_windows(size_t rows, size_t context, size_t stride);
 
 // −log of the probability that a row of logits gives `target`, in double. Blocks no one.

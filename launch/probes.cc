@@ -1,5 +1,7 @@
 #include "launch/probes.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <numeric>
@@ -33,6 +35,13 @@ double median(std::vector<double>& values) {
 uint64_t probe_memory_bytes(uint64_t allowance_bytes) {
   return std::clamp(allowance_bytes / 4, kProbeBytesMin, kProbeBytesMax);
 }
+
+uint64_t last_cache_bytes() {
+  const long bytes = std::max(::sysconf(_SC_LEVEL3_CACHE_SIZE), ::sysconf(_SC_LEVEL2_CACHE_SIZE));
+  return bytes > 0 ? static_cast<uint64_t>(bytes) : 0;
+}
+
+uint64_t MemoryProbe::bytes_min(uint32_t threads) { return 2 * threads * kParts * kUnitBytes; }
 
 Result<MemoryProbe> MemoryProbe::create(WorkerPool& pool, uint64_t bytes) {
   Slab slab = TRY(Slab::allocate(bytes, "the memory test"));

@@ -28,6 +28,8 @@ class MemoryProbe {
   // rate is the median, so that what else the machine does slows test and tested alike.
   Rate measure(const Kernels& kernels, double seconds);
   uint64_t bytes() const { return slab_.size(); }
+  // The least for so many threads that gives a rate at all.
+  static uint64_t bytes_min(uint32_t threads);
 
  private:
   MemoryProbe(WorkerPool& pool, Slab slab) : pool_(&pool), slab_(std::move(slab)) {}
@@ -40,6 +42,9 @@ class MemoryProbe {
 
 // What a memory test may take where `allowance_bytes` are free: 1 GiB, less on small machines.
 uint64_t probe_memory_bytes(uint64_t allowance_bytes);
+
+// Of the largest cache; 0 when the system does not tell.
+uint64_t last_cache_bytes();
 
 // fp32 operations a second of all threads of the pool: the median of short runs.
 double measure_fma(WorkerPool& pool, const Kernels& kernels, double seconds);

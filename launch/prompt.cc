@@ -1,13 +1,15 @@
 #include "launch/prompt.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <istream>
 #include <iterator>
 
 #include "launch/options.h"
 #include "runtime/base/check.h"
-#include "runtime/base/file.h"
 
 namespace switchyard {
 namespace {
@@ -41,6 +43,41 @@ Status check_utf8(const std::string& text, const std::string& where) {
 void TextOptions::add_to(OptionList& options, const std::string& what) {
   options.text("-p,--prompt", "TEXT", prompt, what + "; - reads standard input");
   options.text("-f,--file", "FILE", file, "the same from a file; - reads standard input");
+}
+
+Result<TextReader> TextReader::open(const TextOptions& options, Console& console) {
+  CHECK(options.given() == 1);
+  const std::string& source = options.prompt ? *options.prompt : *options.file;
+  TextReader reader;
+  if (source == "-") {
+    reader.where_ = "standard input";
+    reader.stream_ = &console.in;
+  } else if (options.prompt) {
+    reader.where_ = "the prompt";
+    reader.rest_ = source;
+  } else {
+    reader.where_ = source;
+    reader.fd_ = UniqueFd(::open(source.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!reader.fd_) return fail_errno(errno, "cannot open", source);
+  }
+  return reader;
+}
+
+Result<std::string> TextReader::next() {
+  if (stream_ == nullptr && !fd_) return std::exchange(rest_, {});
+  std::string piece(kReadBytes, '\0');
+  if (stream_ != nullptr) {
+    stream_->read(piece.data(), kReadBytes);
+    piece.resize(static_cast<size_t>(stream_->gcount()));
+    return piece;
+  }
+  ssize_t got = -1;
+  do {
+    got = ::read(fd_.get(), piece.data(), kReadBytes);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) return fail_errno(errno, "cannot read", where_);
+  piece.resize(static_cast<size_t>(got));
+  return piece;
 }
 
 Result<std::string> read_text(const TextOptions& options, Console& console) {

@@ -33,10 +33,15 @@ std::string prefetch_summary(const RunReport& report) {
   return text + "\n";
 }
 
+std::string part_of_prompt(const RunReport& report) {
+  const uint64_t done = report.generation.prompt_done;
+  return done < report.prompt_tokens ? fmt::format(" ({} computed)", done) : "";
+}
+
 }  // namespace
 
 double RunReport::prefill_rate() const {
-  return rate(static_cast<double>(prompt_tokens), generation.prefill_seconds);
+  return rate(static_cast<double>(generation.prompt_done), generation.prefill_seconds);
 }
 
 double RunReport::decode_rate() const {
@@ -74,7 +79,7 @@ Json report_json(const RunReport& report) {
         {"decode", made.decode_seconds},
         {"read_wait", made.all.read_wait_seconds}}},
       {"tokens_per_second", {{"prefill", report.prefill_rate()}, {"decode", report.decode_rate()}}},
-      {"time_to_first_token_seconds", made.prefill_seconds},
+      {"time_to_first_token_seconds", made.ids.empty() ? Json() : Json(made.prefill_seconds)},
       {"memory",
        {{"budget_bytes", report.memory.budget_bytes},
         {"planned_bytes", report.memory.total_bytes()},
@@ -126,10 +131,13 @@ std::string report_summary(const RunReport& report) {
   const double weights = report.weight_bytes_per_second();
   const double reads = report.read_bytes_per_second();
   std::string text = fmt::format(
-      "prompt {} tokens, {:.1f} tok/s; generated {} tokens, {:.1f} tok/s; first token after {}; "
-      "loaded in {}\n",
-      report.prompt_tokens, report.prefill_rate(), made.ids.size(), report.decode_rate(),
-      format_seconds(made.prefill_seconds), format_seconds(report.load_seconds));
+      "prompt {} tokens{}, {:.1f} tok/s; generated {} tokens, {:.1f} tok/s; {}loaded in {}\n",
+      report.prompt_tokens, part_of_prompt(report), report.prefill_rate(), made.ids.size(),
+      report.decode_rate(),
+      made.ids.empty()
+          ? ""
+          : fmt::format("first token after {}; ", format_seconds(made.prefill_seconds)),
+      format_seconds(report.load_seconds));
   text += fmt::format("experts: {:.1f} % hits, {} of {} in memory; read {} at {}{}\n",
                       100 * report.hit_rate(), report.memory.slots, report.experts,
                       format_size(made.all.expert_bytes_read), format_rate(reads),

@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 
 #include "runtime/base/check.h"
@@ -13,13 +15,17 @@ namespace {
 std::atomic<int> received_signal = 0;
 std::atomic<bool> deferred = false;
 std::atomic<bool> alive = false;
+std::atomic<bool> file_to_remove = false;
+std::array<char, 4097> file_name{};
 struct sigaction previous_int;
 struct sigaction previous_term;
 
 void on_signal(int number) {
   int none = 0;
   const bool first = received_signal.compare_exchange_strong(none, number);
-  if (!first || !deferred) ::_exit(128 + number);
+  if (first && deferred) return;
+  if (file_to_remove) ::unlink(file_name.data());
+  ::_exit(128 + number);
 }
 
 }  // namespace
@@ -28,6 +34,7 @@ StopSignal::StopSignal() {
   CHECK(!alive.exchange(true));
   received_signal = 0;
   deferred = false;
+  file_to_remove = false;
   struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
@@ -42,6 +49,15 @@ StopSignal::~StopSignal() {
 }
 
 void StopSignal::defer() { deferred = true; }
+void StopSignal::act_at_once() { deferred = false; }
+
+void StopSignal::remove_at_end(const std::string& path) {
+  file_to_remove = false;
+  if (path.empty() || path.size() >= file_name.size()) return;
+  file_name.fill('\0');
+  std::copy(path.begin(), path.end(), file_name.begin());
+  file_to_remove = true;
+}
 
 int StopSignal::received() const { return received_signal; }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 namespace switchyard {
 
 // While it lives, Ctrl-C (SIGINT) and SIGTERM end the process at once with their exit code; after
@@ -12,6 +14,10 @@ class StopSignal {
   StopSignal(const StopSignal&) = delete;
 
   void defer();
+  // Ends what defer() began.
+  void act_at_once();
+  // A file that goes when a signal ends the process; "" for none. Not above 4 KiB.
+  void remove_at_end(const std::string& path);
   // The signal's number once it came, else 0. Never blocks; any thread.
   int received() const;
   // The exit code that belongs to it.

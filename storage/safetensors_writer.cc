@@ -85,6 +85,8 @@ SafetensorsStream::~SafetensorsStream() {
   if (fd_) ::unlink(partial_name(path_).c_str());
 }
 
+std::string SafetensorsStream::partial_path() const { return partial_name(path_); }
+
 Status SafetensorsStream::append(std::span<const std::byte> bytes) {
   CHECK_THAT(bytes.size() <= bytes_left_, "{} bytes of {}", bytes.size(), bytes_left_);
   bytes_left_ -= bytes.size();

@@ -34,6 +34,8 @@ class SafetensorsStream {
 
   // More than shape × dtype in all is a bug. kIo when the drive is full.
   Status append(std::span<const std::byte> bytes);
+  // The name it bears until finish().
+  std::string partial_path() const;
   // Fewer bytes than announced is a bug.
   Status finish();
 

@@ -36,6 +36,8 @@ constexpr uint32_t kDecodePrompt = 8;  // tokens a decoded sequence begins with
 constexpr uint32_t kWarmPrompt = 64;
 constexpr uint32_t kWarmTokens = 4;
 constexpr double kProbeSeconds = 0.2;
+constexpr uint64_t kProbeShare = 8;     // of --memory one part at most is the memory test's
+constexpr uint64_t kCachesOfProbe = 4;  // it measures memory when it is so many caches large
 constexpr double kDriveSeconds = 1.0;
 
 struct BenchOptions {
@@ -109,8 +111,9 @@ class Bench {
     if (!options_.prompt) prompt_ = std::min(prompt_, positions_max);
     kernels_ = TRY(select_kernels(options_.engine.isa.value_or("")));
     TRY_STATUS(prepare_probes());
-    engine_options_ = TRY(engine_options(options_.engine, *source_));
-    engine_options_.context = std::max(prompt_, kDecodePrompt + std::max(tokens_, kWarmTokens));
+    const uint32_t context = std::max(prompt_, kDecodePrompt + std::max(tokens_, kWarmTokens));
+    engine_options_ = TRY(engine_options(options_.engine, *source_, context,
+                                         options_.engine.memory ? memory_->bytes() : 0));
     engine_options_.sequences = batch_;
     if (engine_options_.context > positions_max) {
       return fail(Code::kUsage, fmt::format("{} positions are past the model's {}",
@@ -126,8 +129,12 @@ class Bench {
     const auto allowance = memory_allowance("");
     const EngineFlags& flags = options_.engine;
     pool_ = std::make_unique<WorkerPool>(flags.threads ? *flags.threads : usable_threads(""));
-    memory_ =
-        TRY(MemoryProbe::create(*pool_, probe_memory_bytes(allowance ? allowance->bytes : 0)));
+    uint64_t bytes = probe_memory_bytes(allowance ? allowance->bytes : 0);
+    if (flags.memory) {
+      bytes = std::min(
+          bytes, std::max(*flags.memory / kProbeShare, MemoryProbe::bytes_min(pool_->threads())));
+    }
+    memory_ = TRY(MemoryProbe::create(*pool_, bytes));
     return {};
   }
 
@@ -199,14 +206,24 @@ class Bench {
     return TRY(measure_drive_file(pieces.front().file->path(), kDriveSeconds)).bytes_per_second;
   }
 
+  // The memory test may read what the caches keep.
+  std::string probe_note() const {
+    const uint64_t cache = last_cache_bytes();
+    if (memory_->bytes() >= kCachesOfProbe * cache) return {};
+    return fmt::format(
+        "the memory test had {} beside --memory, the last cache holds {}: it measures that cache "
+        "too; a larger --memory tells more\n",
+        format_size(memory_->bytes()), format_size(cache));
+  }
+
   std::string heading() const {
     const MemoryPlan& plan = engine_->memory_plan();
     return fmt::format(
         "{}: {}, {} threads, {}; budget {}, {} of {} experts in memory, chunks of {}; reads by {}\n"
-        "decode: {} tokens, {} a step; prefill: {} tokens; {} repeats\n\n",
+        "decode: {} tokens, {} a step; prefill: {} tokens; {} repeats\n{}\n",
         options_.model, source_->spec().family, engine_options_.threads, engine_->isa(),
         format_size(plan.budget_bytes), plan.slots, source_->experts().keys().size(), plan.chunk,
-        engine_->read_path(), tokens_, batch_, prompt_, repeat_);
+        engine_->read_path(), tokens_, batch_, prompt_, repeat_, probe_note());
   }
 
   Status write_report() {
@@ -272,10 +289,13 @@ Command::Body prepare_bench(OptionList& list) {
 }  // namespace
 
 Command bench_command() {
-  return {"bench", "how fast a model runs here, beside what this machine gives at best",
-          "  switchyard bench MODEL\n"
-          "  switchyard bench MODEL --memory 8GiB --batch 4 --prompt 128 -n 32 --json bench.json\n",
-          prepare_bench};
+  return {
+      "bench",
+      "how fast a model runs here, beside what this machine gives at best; of an explicit --memory "
+      "an eighth at most is for the memory test, too little if the last cache is near that",
+      "  switchyard bench MODEL\n"
+      "  switchyard bench MODEL --memory 8GiB --batch 4 --prompt 128 -n 32 --json bench.json\n",
+      prepare_bench};
 }
 
 }  // namespace switchyard

@@ -1,7 +1,6 @@
 // eval: how well the model foretells a text.
 
 #include <fmt/format.h>
-#include <malloc.h>
 
 #include <algorithm>
 #include <memory>
@@ -20,6 +19,7 @@
 #include "launch/prompt.h"
 #include "launch/run_report.h"
 #include "launch/stop_signal.h"
+#include "launch/text_ids.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
@@ -43,22 +43,21 @@ struct EvalOptions {
   bool no_special = false;
 };
 
-Result<std::vector<TokenId>> text_ids(const EvalOptions& options, const std::string& path,
-                                      uint32_t vocab, Console& console) {
-  std::vector<TokenId> ids;
-  if (options.ids) {
-    ids = TRY(parse_ids(*options.ids));
-  } else {
-    const LoadedTokenizer loaded = TRY(load_tokenizer(path));
-    const std::string text = TRY(read_text(options.text, console));
-    ids = TRY(loaded.tokenizer.encode(text, {.add_special = !options.no_special}));
-  }
-  TRY_STATUS(check_ids(ids, vocab));
-  if (ids.size() < 2) {
-    return fail(Code::kBadData, fmt::format("the text has {} tokens", ids.size()), {},
+// The text, of which two ids at least are known.
+Result<TextIds> open_text(const EvalOptions& options, const std::string& path, uint32_t vocab,
+                          Console& console) {
+  auto open = [&]() -> Result<TextIds> {
+    if (options.ids) return TextIds::of_list(TRY(parse_ids(*options.ids)), vocab);
+    return TextIds::of_text(options.text, TRY(load_tokenizer(path)), !options.no_special, vocab,
+                            console);
+  };
+  TextIds text = TRY(open());
+  TRY_STATUS(text.need(2));
+  if (text.known() < 2) {
+    return fail(Code::kBadData, fmt::format("the text has {} tokens", text.known()), {},
                 "there must be two at least: the first one is not scored");
   }
-  return ids;
+  return text;
 }
 
 class Evaluation {
@@ -71,10 +70,10 @@ class Evaluation {
     const double begin = now_seconds();
     engine_ = TRY(start_engine(*source_, engine_options_, console_));
     load_seconds_ = now_seconds() - begin;
-    console_.err << fmt::format("{} tokens; windows: {}, context {}, stride {}\n", ids_.size(),
-                                windows_.size(), context_, stride_);
-    signal_.defer();
+    tell_plan();
+    TRY_STATUS(open_dump());
     TRY_STATUS(compute());
+    signal_.act_at_once();
     TRY_STATUS(report());
     return signal_.received() != 0 ? signal_.exit_code() : 0;
   }
@@ -94,69 +93,90 @@ class Evaluation {
   Status prepare() {
     const std::string path = TRY(resolve_model(options_.model, HubEnvironment::of_process()));
     source_ = TRY(ModelSource::open(path));
-    ids_ = TRY(text_ids(options_, path, source_->spec().vocab, console_));
-    ::malloc_trim(0);  // the tokenizer and the text are gone; the budget is the engine's
+    text_ = TRY(open_text(options_, path, source_->spec().vocab, console_));
     TRY_STATUS(choose_windows());
-    if (options_.dump) {
-      dump_.emplace(TRY(SafetensorsStream::create(*options_.dump, "logits", "F32",
-                                                  {ids_.size(), source_->spec().vocab})));
-    }
-    engine_options_ = TRY(engine_options(options_.engine, *source_));
-    engine_options_.context = context_;
-    engine_options_.other_bytes = ids_.size() * sizeof(TokenId);
+    engine_options_ =
+        TRY(engine_options(options_.engine, *source_, context_, text_->bytes(context_ + stride_)));
     return {};
   }
 
   Status choose_windows() {
-    const uint32_t positions_max = source_->spec().positions_max;
-    // The last token's own row foretells nothing; only a dump wants it.
-    rows_ = ids_.size() - (options_.dump ? 0 : 1);
-    const auto whole = static_cast<uint32_t>(std::min<size_t>(rows_, UINT32_MAX));
-    context_ = std::min(options_.context.value_or(std::min(positions_max, kContextDefault)), whole);
-    if (options_.context.value_or(0) > positions_max) {
-      return fail(Code::kUsage, fmt::format("--context {} is past the model's {} positions",
-                                            *options_.context, positions_max));
+    TRY_STATUS(check_context(options_.context, *source_));
+    const uint32_t context_default = std::min(source_->spec().positions_max, kContextDefault);
+    const uint32_t wanted = options_.context.value_or(context_default);
+    if (options_.stride.value_or(0) > wanted) {
+      return fail(Code::kUsage,
+                  fmt::format("--stride {} is past the context of {}", *options_.stride, wanted));
     }
+    // A dump's header says how many rows there are.
+    TRY_STATUS(text_->need(options_.dump ? SIZE_MAX : size_t{wanted} + 1));
+    context_ = static_cast<uint32_t>(std::min<size_t>(wanted, rows_known()));
     stride_ = std::min(options_.stride.value_or(context_), context_);
-    if (options_.stride && options_.context && *options_.stride > *options_.context) {
-      return fail(Code::kUsage, fmt::format("--stride {} is past --context {}", *options_.stride,
-                                            *options_.context));
-    }
-    windows_ = plan_windows(rows_, context_, stride_);
+    return {};
+  }
+
+  // Rows that the ids known allow. The last id's own row foretells nothing; only a dump wants it.
+  size_t rows_known() const { return text_->known() - (options_.dump ? 0 : 1); }
+
+  void tell_plan() {
+    const std::string tokens =
+        text_->complete() ? fmt::format("{} tokens", text_->known()) : "tokens not counted yet";
+    console_.err << fmt::format("{}; context {}, stride {}\n", tokens, context_, stride_);
+  }
+
+  // From here on a signal waits for the window, and a second one takes the unfinished file away.
+  Status open_dump() {
+    signal_.defer();
+    if (!options_.dump) return {};
+    const std::vector<uint64_t> shape = {text_->known(), source_->spec().vocab};
+    dump_.emplace(TRY(SafetensorsStream::create(*options_.dump, "logits", "F32", shape)));
+    signal_.remove_at_end(dump_->partial_path());
     return {};
   }
 
   Status compute() {
     engine_->reset_counters();
+    engine_->set_stop([this] { return signal_.received() != 0; });
     const double begin = now_seconds();
     {
       Progress progress(console_, "scoring", false);
       progress_ = &progress;
-      for (const EvalWindow& window : windows_) {
-        if (signal_.received() == 0) TRY_STATUS(compute_window(window));
-      }
+      TRY_STATUS(compute_windows());
     }
     seconds_ = now_seconds() - begin;
-    return dump_ && signal_.received() == 0 ? dump_->finish() : Status{};
+    if (dump_ && signal_.received() == 0) TRY_STATUS(dump_->finish());
+    dump_.reset();
+    signal_.remove_at_end("");
+    return {};
+  }
+
+  Status compute_windows() {
+    EvalWindow window{0, 0, std::min<size_t>(context_, rows_known())};
+    while (signal_.received() == 0) {
+      windows_ += 1;
+      TRY_STATUS(compute_window(window));
+      text_->forget_before(std::min(window.begin + stride_, text_->known()));
+      TRY_STATUS(text_->need(window.begin + stride_ + context_ + 1));
+      if (window.end == rows_known()) return {};
+      window = next_window(window, rows_known(), context_, stride_);
+    }
+    return {};
   }
 
   Status compute_window(const EvalWindow& window) {
     const SequenceId sequence = TRY(engine_->open_sequence());
-    const std::span<const TokenId> ids(ids_);
     const auto stop = [&](size_t) {
-      progress_->update(rows_done_, rows_);
+      progress_->update(rows_done_, rows_known());
       return signal_.received() != 0;
     };
     Status row_status;
     const auto sink = [&](SequenceId, uint32_t position, std::span<const float> logits) {
       if (row_status) row_status = take_row(window.begin + position, logits);
     };
-    const size_t known = window.score_begin - window.begin;
-    Status done = feed_tokens(*engine_, sequence, ids.subspan(window.begin, known),
+    Status done = feed_tokens(*engine_, sequence, text_->range(window.begin, window.score_begin),
                               LogitsWanted::kNone, sink, stop);
     if (done && signal_.received() == 0) {
-      done = feed_tokens(*engine_, sequence,
-                         ids.subspan(window.score_begin, window.end - window.score_begin),
+      done = feed_tokens(*engine_, sequence, text_->range(window.score_begin, window.end),
                          LogitsWanted::kAll, sink, stop);
     }
     engine_->close_sequence(sequence);
@@ -167,8 +187,9 @@ class Evaluation {
     const auto bytes = std::as_bytes(logits);
     hasher_.update(bytes);
     rows_done_ += 1;
-    if (row + 1 < ids_.size()) {
-      nll_sum_ += negative_log_likelihood(logits, static_cast<size_t>(ids_[row + 1]));
+    if (row + 1 < text_->known()) {
+      const TokenId next = text_->range(row + 1, row + 2).front();
+      nll_sum_ += negative_log_likelihood(logits, static_cast<size_t>(next));
       scored_ += 1;
     }
     return dump_ ? dump_->append(bytes) : Status{};
@@ -194,11 +215,11 @@ class Evaluation {
         {{"perplexity", value},
          {"mean_negative_log_likelihood",
           nll_sum_ / static_cast<double>(std::max<uint64_t>(scored_, 1))},
-         {"tokens", ids_.size()},
+         {"tokens", text_->known()},
          {"scored_tokens", scored_},
          {"context", context_},
          {"stride", stride_},
-         {"windows", windows_.size()},
+         {"windows", windows_},
          {"complete", signal_.received() == 0},
          {"logits_hash", hash_hex(hasher_.digest())},
          {"seconds", {{"load", load_seconds_}, {"eval", seconds_}}},
@@ -223,9 +244,8 @@ class Evaluation {
   std::unique_ptr<ModelSource> source_;
   std::unique_ptr<Engine> engine_;
   EngineOptions engine_options_;
-  std::vector<TokenId> ids_;
-  std::vector<EvalWindow> windows_;
-  size_t rows_ = 0;  // to compute
+  std::optional<TextIds> text_;
+  size_t windows_ = 0;
   uint32_t context_ = 0;
   uint32_t stride_ = 0;
   std::optional<SafetensorsStream> dump_;

@@ -75,11 +75,12 @@ uint64_t active_parameters(const ModelSpec& spec, const ModelParts& parts, uint3
 Result<Fit> fit_of(const ModelSource& source, const InspectOptions& options) {
   EngineFlags flags;
   flags.memory = options.memory;
-  EngineOptions engine = TRY(engine_options(flags, source));
-  const uint32_t positions_max = source.spec().positions_max;
-  engine.context = std::min(options.context.value_or(kContextDefault), positions_max);
+  TRY_STATUS(check_context(options.context, source));
   const auto tokenizer = TRY(source.text_file("tokenizer.json"));
-  engine.other_bytes = tokenizer ? tokenizer_memory_bytes(tokenizer->size()) : 0;
+  const EngineOptions engine = TRY(engine_options(
+      flags, source,
+      options.context.value_or(std::min(kContextDefault, source.spec().positions_max)),
+      tokenizer ? tokenizer_memory_bytes(tokenizer->size()) : 0));
   const uint64_t minimum_bytes = TRY(Engine::minimum_bytes(source, engine));
   Fit fit{engine.memory_bytes, minimum_bytes, engine.context, std::nullopt};
   if (fit.budget_bytes >= minimum_bytes) fit.plan = TRY(Engine::plan(source, engine));
@@ -244,7 +245,7 @@ Result<int> inspect(const InspectOptions& options, Console& console) {
   const auto source = TRY(ModelSource::open(path));
   const Facts facts = TRY(gather(*source, options));
   for (const std::string& warning : source->spec().warnings) {
-    console.err << "warning: " << warning << '\n';
+    print_warning(warning, console);
   }
   if (!options.json || *options.json != "-") console.out << text_of(facts);
   if (options.json) TRY_STATUS(write_json(*options.json, json_of(facts), console));

@@ -1,6 +1,7 @@
 // run: a prompt in, text out.
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "launch/parse.h"
 #include "launch/progress.h"
 #include "launch/prompt.h"
+#include "launch/routing_recorder.h"
 #include "launch/run_report.h"
 #include "launch/sampling.h"
 #include "launch/stop_signal.h"
@@ -44,6 +46,7 @@ struct RunOptions {
   std::vector<std::string> stops;
   EngineFlags engine;
   std::optional<uint32_t> context;
+  std::optional<std::string> record_routing;
   std::optional<std::string> json;
   bool logits_hash = false;
   bool ignore_eos = false;
@@ -73,38 +76,54 @@ Result<std::optional<LoadedTokenizer>> tokenizer_for(const RunOptions& options,
     }
     return found;
   }
-  console.err << "warning: " << to_line(found.error()) << "; ids are printed instead of text"
-              << std::endl;
+  print_warning(to_line(found.error()) + "; ids are printed instead of text", console);
   return std::nullopt;
 }
 
+uint32_t context_limit(const RunOptions& options, const ModelSource& source) {
+  return options.context.value_or(source.spec().positions_max);
+}
+
+tl::unexpected<Error> fail_overflow(const RunOptions& options, const ModelSource& source,
+                                    const std::string& tokens) {
+  const uint32_t limit = context_limit(options, source);
+  const bool more = options.context && limit < source.spec().positions_max;
+  return fail(Code::kUsage,
+              fmt::format("the prompt's {} tokens overflow the context of {}", tokens, limit), {},
+              more ? "raise --context, or shorten the prompt" : "shorten the prompt");
+}
+
+// No more of a text is read than could fit.
 Result<std::vector<TokenId>> prompt_ids(const RunOptions& options, const Tokenizer* tokenizer,
-                                        uint32_t vocab, Console& console) {
+                                        const ModelSource& source, Console& console) {
   std::vector<TokenId> ids;
   if (options.ids) {
     ids = TRY(parse_ids(*options.ids));
   } else {
-    const std::string text = TRY(read_text(options.text, console));
-    ids = TRY(tokenizer->encode(text, {.add_special = !options.no_special}));
+    TextReader reader = TRY(TextReader::open(options.text, console));
+    StreamEncoder encoder(*tokenizer, !options.no_special);
+    const uint32_t limit = context_limit(options, source);
+    for (bool more = true; more;) {
+      const std::string piece = TRY(reader.next());
+      more = !piece.empty();
+      Status done = more ? encoder.push(piece, ids) : encoder.finish(ids);
+      if (!done) done.error().where = reader.where();
+      TRY_STATUS(done);
+      if (more && ids.size() > limit) {
+        return fail_overflow(options, source, fmt::format("{} or more", ids.size()));
+      }
+    }
   }
   if (ids.empty()) return fail(Code::kUsage, "the prompt holds no token");
-  TRY_STATUS(check_ids(ids, vocab));
+  TRY_STATUS(check_ids(ids, source.spec().vocab));
   return ids;
 }
 
 // Positions for the prompt and what is to be generated.
-Result<uint32_t> choose_context(const RunOptions& options, size_t prompt, uint32_t positions_max) {
-  if (options.context && *options.context > positions_max) {
-    return fail(Code::kUsage, fmt::format("--context {} is past the model's {} positions",
-                                          *options.context, positions_max));
-  }
-  const uint32_t limit = options.context.value_or(positions_max);
-  if (prompt > limit) {
-    return fail(
-        Code::kUsage,
-        fmt::format("the prompt's {} tokens overflow the context of {}", prompt, limit), {},
-        options.context && prompt <= positions_max ? "raise --context" : "shorten the prompt");
-  }
+Result<uint32_t> choose_context(const RunOptions& options, size_t prompt,
+                                const ModelSource& source) {
+  const uint32_t limit = context_limit(options, source);
+  if (prompt > limit) return fail_overflow(options, source, fmt::format("{}", prompt));
   if (options.context) return limit;
   const int64_t tokens = options.tokens.value_or(kTokensDefault);
   const uint64_t wanted = prompt + (tokens < 0 ? kOpenEndedTokens : static_cast<uint64_t>(tokens));
@@ -125,14 +144,20 @@ class Run {
   Result<int> execute() {
     TRY_STATUS(check_options(options_));
     TRY_STATUS(prepare());
+    if (options_.record_routing) {
+      recorder_ = TRY(RoutingRecorder::append(*options_.record_routing, *source_));
+      engine_options_.on_routing = recorder_->sink();
+    }
     const double begin = now_seconds();
     std::unique_ptr<Engine> engine = TRY(start_engine(*source_, engine_options_, console_));
     report_.load_seconds = now_seconds() - begin;
     tell_what_is_assumed();
     signal_.defer();
     TRY_STATUS(generate_text(*engine));
+    signal_.act_at_once();
     fill_report(*engine);
     TRY_STATUS(give_report());
+    if (recorder_) TRY_STATUS(recorder_->status());
     return report_.generation.finish == Finish::kSignal ? signal_.exit_code() : 0;
   }
 
@@ -142,15 +167,16 @@ class Run {
     source_ = TRY(ModelSource::open(path));
     tokenizer_ = TRY(tokenizer_for(options_, path, console_));
     const ModelSpec& spec = source_->spec();
-    request_.prompt = TRY(prompt_ids(options_, tokenizer(), spec.vocab, console_));
-    request_.context = TRY(choose_context(options_, request_.prompt.size(), spec.positions_max));
+    TRY_STATUS(check_context(options_.context, *source_));
+    request_.prompt = TRY(prompt_ids(options_, tokenizer(), *source_, console_));
+    request_.context = TRY(choose_context(options_, request_.prompt.size(), *source_));
     const int64_t tokens = options_.tokens.value_or(kTokensDefault);
     request_.tokens_max = tokens < 0 ? UINT64_MAX : static_cast<uint64_t>(tokens);
-    engine_options_ = TRY(engine_options(options_.engine, *source_));
-    engine_options_.context = request_.context;
-    engine_options_.other_bytes = tokenizer_ ? tokenizer_->bytes : 0;
-    sampling_ =
-        choose_sampling(options_.sampling, TRY(generation_defaults(*source_)), spec.end_ids);
+    engine_options_ = TRY(engine_options(options_.engine, *source_, request_.context,
+                                         tokenizer_ ? tokenizer_->bytes : 0));
+    const GenerationDefaults defaults = TRY(generation_defaults(*source_));
+    ignored_ = defaults.ignored;
+    sampling_ = choose_sampling(options_.sampling, defaults, spec.end_ids);
     request_.sampling = sampling_.options;
     if (!options_.ignore_eos) request_.end_ids = sampling_.end_ids;
     chat_template_ = TRY(has_chat_template(path));
@@ -158,6 +184,11 @@ class Run {
   }
 
   void tell_what_is_assumed() {
+    if (!ignored_.empty()) {
+      print_warning(
+          fmt::format("generation_config.json: not followed: {}", fmt::join(ignored_, ", ")),
+          console_);
+    }
     console_.err << sampling_.line << (options_.ignore_eos ? " (ignored)" : "") << std::endl;
     if (chat_template_) {
       console_.err << "hint: this checkpoint expects a conversation; its chat template is not "
@@ -198,7 +229,7 @@ class Run {
     if (const auto figures = load_machine_figures()) {
       report_.limits = {figures->memory_bytes_per_second, figures->drive_bytes_per_second};
     } else if (figures.error().code != Code::kNoInput) {
-      console_.err << "warning: " << to_line(figures.error()) << std::endl;
+      print_warning(to_line(figures.error()), console_);
     }
   }
 
@@ -222,7 +253,9 @@ class Run {
   std::unique_ptr<ModelSource> source_;
   std::optional<LoadedTokenizer> tokenizer_;
   EngineOptions engine_options_;
+  std::optional<RoutingRecorder> recorder_;
   SamplingChoice sampling_;
+  std::vector<std::string> ignored_;  // of generation_config.json
   bool chat_template_ = false;
   GenerationRequest request_;
   RunReport report_;
@@ -243,6 +276,8 @@ Command::Body prepare_run(OptionList& list) {
   options->engine.add_to(list);
   list.count("--context", options->context, 1, INT32_MAX,
              "positions at most; default: what prompt and -n need");
+  list.text("--record-routing", "FILE", options->record_routing,
+            "appends what the routers choose to a routing trace");
   list.text("--json", "FILE", options->json, "figures of the run; -: to standard output, alone");
   list.flag("--logits-hash", options->logits_hash,
             "prints a hash of all logits that were sampled from");

@@ -129,6 +129,7 @@ class Engine::Impl {
   std::vector<StepRow> rows;
   EngineCounters counters;
   uint64_t load_bytes = 0;
+  std::function<bool()> stop;
 };
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -188,6 +189,8 @@ uint64_t Engine::load_bytes() const { return impl_->load_bytes; }
 const Foresight* Engine::foresight() const {
   return impl_->watch ? impl_->watch->foresight() : nullptr;
 }
+
+void Engine::set_stop(std::function<bool()> stop) { impl_->stop = std::move(stop); }
 
 Result<SequenceId> Engine::open_sequence() { return impl_->kv.open(); }
 void Engine::close_sequence(SequenceId sequence) { impl_->kv.close(sequence); }
@@ -295,7 +298,10 @@ Status Engine::Impl::run_layer(uint32_t layer) {
 Status Engine::Impl::run_layers() {
   rope_angles(compute(), spec, rows, workspace);
   if (watch) watch->begin_step(rows);
-  for (uint32_t layer = 0; layer < spec.layers.size(); ++layer) TRY_STATUS(run_layer(layer));
+  for (uint32_t layer = 0; layer < spec.layers.size(); ++layer) {
+    if (stop && stop()) return fail(Code::kStopped, "stopped");
+    TRY_STATUS(run_layer(layer));
+  }
   return {};
 }
 

@@ -85,6 +85,9 @@ class Engine {
   using LogitsSink = std::function<void(SequenceId, uint32_t position, std::span<const float>)>;
   Status step(const StepPlan& plan, const LogitsSink& sink);
 
+  // Asked before every layer, on the thread of step(); when it says true, step() returns kStopped.
+  void set_stop(std::function<bool()> stop);
+
   const EngineCounters& counters() const;
   void reset_counters();
 

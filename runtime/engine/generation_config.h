@@ -19,12 +19,13 @@ struct GenerationDefaults {
   std::optional<float> repetition_penalty;  // above 0
   std::optional<uint32_t> top_k;            // 0: no limit
   std::optional<bool> do_sample;
-  std::vector<TokenId> end_ids;  // eos_token_id, one or a list, without duplicates
-  bool present = false;          // whether the checkpoint has the file
+  std::vector<TokenId> end_ids;      // eos_token_id, one or a list, without duplicates
+  std::vector<std::string> ignored;  // keys that would change what is sampled but are not followed
+  bool present = false;              // whether the checkpoint has the file
 };
 
-// From generation_config.json's text; `where` is the file's path. Other keys are ignored.
-// kBadData: wrong types and values out of range.
+// From generation_config.json's text; `where` is the file's path. Keys that do not concern sampling
+// are ignored. kBadData: wrong types and values out of range.
 Result<GenerationDefaults> parse_generation_config(std::string_view json, const std::string& where);
 
 }  // namespace switchyard

@@ -235,7 +235,7 @@ TEST(BadModel, IsMissingOrSomethingElse) {
   write_text(folder / "model.gguf", "GGUF\x03");
   expect_refused(run_model(folder / "model.gguf"), 78, {"GGUF"});
   write_text(folder / "notes.txt", "no model");
-  expect_refused(run_model(folder / "notes.txt"), 66, {"notes.txt"});
+  expect_refused(run_model(folder / "notes.txt"), 65, {"notes.txt"});
 }
 
 TEST(BadModel, CannotBeRead) {

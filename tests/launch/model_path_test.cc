@@ -74,7 +74,9 @@ TEST_F(HubTest, RefusesARefThatLeavesTheCache) {
 
 TEST_F(HubTest, RefOfAMissingSnapshotIsNoInput) {
   put("refs/gone", "cccc3333");
-  EXPECT_EQ(error_of("org/Model.1@gone").code, Code::kNoInput);
+  const Error error = error_of("org/Model.1@gone");
+  EXPECT_EQ(error.code, Code::kNoInput);
+  EXPECT_THAT(to_line(error), AllOf(HasSubstr("'gone'"), HasSubstr("snapshots/cccc3333")));
 }
 
 TEST_F(HubTest, RefusesASnapshotWithNothingButGguf) {
@@ -94,7 +96,9 @@ TEST_F(HubTest, AnExistingPathComesFirst) {
 
 TEST_F(HubTest, AFileIsAPackOrNoModel) {
   tree_.file("notes.txt", "no model");
-  EXPECT_EQ(error_of(tree_.path("notes.txt")).code, Code::kNoInput);
+  EXPECT_EQ(error_of(tree_.path("notes.txt")).code, Code::kBadData);
+  tree_.file("empty.pack", "");
+  EXPECT_EQ(error_of(tree_.path("empty.pack")).code, Code::kBadData);
   tree_.file("cut.pack", "SWYDPACK");
   EXPECT_EQ(*resolve_model(tree_.path("cut.pack"), environment_), tree_.path("cut.pack"));
 }

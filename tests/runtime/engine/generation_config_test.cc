@@ -29,6 +29,17 @@ TEST(GenerationConfig, EveryKey) {
   EXPECT_THAT(defaults.end_ids, ElementsAre(151645, 151643));
 }
 
+TEST(GenerationConfig, NamesTheKeysItDoesNotFollow) {
+  const auto neutral = parse(R"({"typical_p": 1.0, "num_beams": 1, "suppress_tokens": [],
+      "bad_words_ids": null, "min_new_tokens": 0, "max_new_tokens": 5, "pad_token_id": 1})");
+  EXPECT_THAT(neutral.value().ignored, IsEmpty());
+  const auto other = parse(R"({"typical_p": 0.9, "num_beams": 4, "suppress_tokens": [3],
+      "forced_eos_token_id": 2, "stop_strings": "x"})");
+  EXPECT_THAT(other.value().ignored,
+              ElementsAre("typical_p", "num_beams", "forced_eos_token_id", "suppress_tokens",
+                          "stop_strings"));
+}
+
 TEST(GenerationConfig, AbsentAndNullAreUnset) {
   for (const char* json : {"{}", R"({"temperature": null, "top_k": null, "eos_token_id": null})"}) {
     const auto defaults = parse(json).value();
