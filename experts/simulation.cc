@@ -148,10 +148,9 @@ class Simulation {
     now_ += options_.layer_seconds;
     cache_->pump();
     const auto routed = step.at(trace_.shape, layer, token);
-    for (const RoutedExpert& expert : routed) {
-      const ExpertUse use{expert.expert, expert.gate_weight};
-      cache_->request(trace_.shape.layers[layer], {&use, 1});
-    }
+    std::vector<ExpertUse> uses;
+    for (const RoutedExpert& expert : routed) uses.push_back({expert.expert, expert.gate_weight});
+    cache_->request(trace_.shape.layers[layer], uses);
     for (const RouterQuery query :
          {RouterQuery::kSameLayer, RouterQuery::kNextLayer, RouterQuery::kNextTwo,
           RouterQuery::kNextLayerShared, RouterQuery::kNextTwoShared}) {

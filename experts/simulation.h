@@ -46,7 +46,8 @@ struct SimulationResult {
 // When the replay of `trace` uses each expert.
 FutureUses future_uses(const RoutingTrace& trace);
 
-// Every token by itself, layers ascending, experts in the order recorded. kUsage for unknown names
+// Every token by itself, layers ascending; as in a run, a layer's experts are all known before the
+// first of them evicts anything. kUsage for unknown names
 // and for a predictor whose answers the trace does not hold.
 Result<SimulationResult> simulate(const RoutingTrace& trace, const SimulationOptions& options);
 

@@ -4,7 +4,12 @@
 
 #include <utility>
 
+#include "experts/policies/frequency.h"
 #include "experts/policies/lru.h"
+#include "experts/policies/oracle.h"
+#include "experts/policies/pass.h"
+#include "experts/policies/recall.h"
+#include "experts/policies/slru.h"
 
 namespace switchyard {
 namespace {
@@ -14,6 +19,8 @@ std::unique_ptr<EvictionPolicy> make(PolicyShape shape) {
   return std::make_unique<Policy>(std::move(shape));
 }
 
+constexpr std::string_view kOracle = "oracle";
+
 struct Entry {
   std::string_view name;
   std::unique_ptr<EvictionPolicy> (*make)(PolicyShape shape);
@@ -21,6 +28,15 @@ struct Entry {
 
 constexpr Entry kPolicies[] = {
     {"lru", make<LruPolicy>},
+    {"lfu", make<LfuPolicy>},
+    {"freq-recency", make<FreqRecencyPolicy>},
+    {"decayed-lfu", make<DecayedLfuPolicy>},
+    {"slru", make<SlruPolicy>},
+    {"activation", make<ActivationPolicy>},
+    {"least-stale", make<LeastStalePolicy>},
+    {"multi-scale", make<MultiScalePolicy>},
+    {"recall", make<RecallPolicy>},
+    {kOracle, make<OraclePolicy>},
 };
 
 }  // namespace
@@ -36,7 +52,12 @@ std::string policy_names() {
 
 Result<std::unique_ptr<EvictionPolicy>> make_policy(std::string_view name, PolicyShape shape) {
   for (const Entry& entry : kPolicies) {
-    if (entry.name == name) return entry.make(std::move(shape));
+    if (entry.name != name) continue;
+    if (name == kOracle && shape.future == nullptr) {
+      return fail(Code::kUsage, "the oracle knows the future of recorded traces only", "--policy",
+                  "see switchyard simulate");
+    }
+    return entry.make(std::move(shape));
   }
   return fail(Code::kUsage, fmt::format("no eviction policy '{}'", name), {},
               "there are: " + policy_names());

@@ -9,7 +9,7 @@
 
 namespace switchyard {
 
-inline constexpr std::string_view kPolicyDefault = "lru";
+inline constexpr std::string_view kPolicyDefault = "recall";
 
 // The eviction policy called `name`. kUsage for an unknown name, with those there are in the hint,
 // and for one that needs the future where it is not known.

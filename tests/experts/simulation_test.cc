@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <vector>
 
 #include "runtime/base/prng.h"
@@ -52,29 +54,36 @@ SimulationOptions options_of(uint32_t slots, const std::string& policy,
           .layer_seconds = 1e-3};
 }
 
-// A list of experts by last use: what LRU is.
+// What LRU is: a layer's experts are used in their order, then its misses evict what was used
+// longest ago.
 double lru_hit_rate(const RoutingTrace& trace, size_t slots) {
-  std::vector<ExpertKey> used;
-  uint64_t hits = 0, uses = 0;
+  std::map<ExpertKey, uint64_t> last;
+  std::set<ExpertKey> resident;
+  uint64_t now = 0, hits = 0, uses = 0;
   for (const RoutingStep& step : trace.steps) {
     for (uint16_t layer = 0; layer < kLayers; ++layer) {
-      for (const RoutedExpert& expert : step.at(trace.shape, layer, 0)) {
+      const auto route = step.at(trace.shape, layer, 0);
+      std::vector<ExpertKey> missing;
+      for (const RoutedExpert& expert : route) {
         const ExpertKey key{layer, expert.expert};
-        const auto at = std::ranges::find(used, key);
-        const bool hit = at != used.end();
-        if (hit) used.erase(at);
-        if (!hit && used.size() == slots) used.erase(used.begin());
-        used.push_back(key);
-        if (step.phase == TracePhase::kPrefill) continue;
-        uses += 1;
-        hits += hit ? 1 : 0;
+        last[key] = ++now;
+        if (!resident.contains(key)) missing.push_back(key);
       }
+      for (const ExpertKey key : missing) {
+        if (resident.size() == slots) {
+          resident.erase(std::ranges::min(resident, {}, [&](ExpertKey k) { return last[k]; }));
+        }
+        resident.insert(key);
+      }
+      if (step.phase == TracePhase::kPrefill) continue;
+      uses += route.size();
+      hits += route.size() - missing.size();
     }
   }
   return static_cast<double>(hits) / static_cast<double>(uses);
 }
 
-TEST(Simulation, LruIsAListByLastUse) {
+TEST(Simulation, LruEvictsWhatWasUsedLongestAgo) {
   const RoutingTrace trace = random_trace(300, 1);
   for (const uint32_t slots : {3U, 8U, 16U, 40U, 64U}) {
     const SimulationResult result = *simulate(trace, options_of(slots, "lru"));
