@@ -83,7 +83,8 @@ class Simulation {
     cache.read_chunk_bytes = (uint32_t{1} << 20) / kScale;
     cache.policy = options_.policy;
     cache.future = options_.future;
-    cache.prefetch_bytes_per_step = source_.expert_bytes() * shape.top_k * layers;
+    cache.prefetch_bytes_per_step =
+        options_.prefetch ? source_.expert_bytes() * shape.top_k * layers : 0;
     cache.drive_bytes_per_second = options_.bytes_per_second / kScale;
     cache.now_seconds = [this] { return now_; };
     cache.make_queue = [&](std::span<std::byte>) {

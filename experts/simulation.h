@@ -17,6 +17,7 @@ struct SimulationOptions {
   uint32_t slots = 0;  // experts in one pool over all layers
   std::string policy;
   std::string predictor;               // those that ask routers need a trace with their answers
+  bool prefetch = true;                // false: predictions protect, and start no reads
   uint64_t expert_bytes = 0;           // of one expert
   double bytes_per_second = 0;         // of the drive
   double latency_seconds = 0;          // of each read

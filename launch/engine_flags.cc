@@ -48,6 +48,7 @@ void EngineFlags::add_to(OptionList& list) {
   list.text("--predictor", "NAME", predictor,
             fmt::format("what guesses the experts to come: {}; default: {}", predictor_names(),
                         kPredictorDefault));
+  list.flag("--no-prefetch", no_prefetch, "guesses choose what stays, and start no reads");
   list.text("--drive", "RATE", drive, "holds reads of experts to this rate, 950MB/s");
   list.text("--faults", "SEED[,KIND[=RATE]...]", faults,
             "spoils reads: eio, short-read, bit-flip, delay; a rate of 0.01 unless given");
@@ -63,6 +64,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   options.isa = flags.isa.value_or("");
   options.policy = flags.policy.value_or(options.policy);
   options.predictor = flags.predictor.value_or(options.predictor);
+  options.prefetch = !flags.no_prefetch;
   options.faults = flags.faults.value_or("");
   if (flags.drive) {
     auto rate = parse_rate(*flags.drive);

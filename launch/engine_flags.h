@@ -22,6 +22,7 @@ struct EngineFlags {
   std::optional<std::string> isa;
   std::optional<std::string> policy;
   std::optional<std::string> predictor;
+  bool no_prefetch = false;
   std::optional<std::string> faults;
   std::optional<std::string> drive;
   std::optional<uint32_t> chunk;

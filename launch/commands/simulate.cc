@@ -34,7 +34,7 @@ constexpr uint32_t kSweepPercents[] = {5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90
 struct SimulateOptions {
   std::optional<std::string> trace, capacity, bandwidth, latency, compute, policy, predictor, html,
       json;
-  bool sweep = false;
+  bool sweep = false, no_prefetch = false;
 };
 
 // One value of an option that has a reader of its own; errors name the option.
@@ -76,6 +76,7 @@ class Simulate {
     future_ = future_uses(trace_);
     settings_.policy = options_.policy.value_or(std::string(kPolicyDefault));
     if (settings_.policy == "oracle") settings_.future = &future_;
+    settings_.prefetch = !options_.no_prefetch;
     choose_predictor();
     experts_ = trace_.shape.layers.size() * trace_.shape.experts;
     settings_.slots = TRY(slots());
@@ -262,6 +263,8 @@ Command::Body prepare_simulate(OptionList& list) {
   list.text("--predictor", "NAME", options->predictor,
             fmt::format("{}; default: {} if the trace holds routers' answers", predictor_names(),
                         kPredictorDefault));
+  list.flag("--no-prefetch", options->no_prefetch,
+            "predictions choose what stays, and start no reads");
   list.flag("--sweep", options->sweep, "hit rates over capacities too");
   list.text("--html", "FILE", options->html, "draws the sweep's curves");
   list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");

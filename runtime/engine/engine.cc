@@ -163,8 +163,10 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   cache_options.slots = plan.slots;
   cache_options.staging = plan.staging;
   cache_options.policy = options.policy;
-  cache_options.prefetch_bytes_per_step =
-      source.experts().layout().bytes() * impl->spec.moe.top_k * impl->spec.sparse_layers();
+  if (options.prefetch) {
+    cache_options.prefetch_bytes_per_step =
+        source.experts().expert_bytes() * impl->spec.moe.top_k * impl->spec.sparse_layers();
+  }
   if (!options.faults.empty() || options.drive_bytes_per_second > 0) {
     cache_options.wrap_queue = TRY(drive_in_front(source, options));
   }

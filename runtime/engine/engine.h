@@ -27,6 +27,7 @@ struct EngineOptions {
   std::string isa;  // "": the best
   std::string policy = std::string(kPolicyDefault);
   std::string predictor = std::string(kPredictorDefault);
+  bool prefetch = true;               // false: guesses choose what stays, and start no reads
   std::string faults;                 // storage/faulty_queue.h; "": none
   double drive_bytes_per_second = 0;  // holds reads to this rate; 0: as fast as they come
   RoutingSink on_routing = {};        // gets every step's routes; empty: nothing is recorded
