@@ -32,6 +32,7 @@ constexpr std::string_view kCapacityDefault = "25%";
 constexpr uint32_t kSweepPercents[] = {5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 100};
 
 struct SimulateOptions {
+  std::optional<uint64_t> expert_size;
   std::optional<std::string> trace, capacity, bandwidth, latency, compute, policy, predictor, html,
       json;
   bool sweep = false, no_prefetch = false;
@@ -111,8 +112,8 @@ class Simulate {
     const auto known = [&](double MachineFigures::*rate, double assumed) {
       return figures && (*figures).*rate > 0 ? (*figures).*rate : assumed;
     };
-    settings_.expert_bytes =
-        trace_.shape.expert_bytes > 0 ? trace_.shape.expert_bytes : kExpertBytesAssumed;
+    settings_.expert_bytes = options_.expert_size.value_or(
+        trace_.shape.expert_bytes > 0 ? trace_.shape.expert_bytes : kExpertBytesAssumed);
     settings_.bytes_per_second = known(&MachineFigures::drive_bytes_per_second, kDriveRateAssumed);
     settings_.latency_seconds = kLatencyDefault;
     settings_.expert_seconds = static_cast<double>(settings_.expert_bytes) /
@@ -256,6 +257,7 @@ Command::Body prepare_simulate(OptionList& list) {
   list.text("--bandwidth", "RATE", options->bandwidth,
             "of the drive, 950MB/s; default: what doctor measured");
   list.text("--latency", "TIME", options->latency, "of each read; default: 100us");
+  list.size("--expert-size", options->expert_size, "of one expert; default: the trace's own");
   list.text("--compute", "TIME", options->compute,
             "of one expert for one token; default: its bytes at this memory's rate");
   list.text("--policy", "NAME", options->policy,
