@@ -26,8 +26,10 @@ void PrefetchGate::begin_step() {
   bytes_left_ = bytes_per_step_max_;
   useful_ *= kFading;
   wasted_ *= kFading;
-  promised_ *= kFading;
-  kept_ *= kFading;
+  for (Account& account : accounts_) {
+    account.promised *= kFading;
+    account.kept *= kFading;
+  }
   if (rest_ > 0) rest_ -= 1;
 }
 
@@ -38,11 +40,13 @@ void PrefetchGate::observe_drive(double bytes, double seconds) {
 void PrefetchGate::observe_overhead(double seconds) { mix_in(overhead_seconds_, seconds); }
 
 // How far promises were kept. What is absent is used less often than a prediction says of all.
-double PrefetchGate::trust() const { return (kept_ + kTrustPrior) / (promised_ + kTrustPrior); }
+double PrefetchGate::Account::trust() const {
+  return (kept + kTrustPrior) / (promised + kTrustPrior);
+}
 
 bool PrefetchGate::admit(const Job& job) {
   if (resting() || job.bytes > bytes_left_ || bytes_per_second_ == 0) return false;
-  const double probability = std::min(1.0, job.probability * trust());
+  const double probability = std::min(1.0, job.probability * account(job.layers_ahead).trust());
   const double read_seconds = static_cast<double>(job.bytes) / bytes_per_second_;
   const double begins = static_cast<double>(job.bytes_ahead) / bytes_per_second_;
   const double hidden = std::clamp(job.layers_ahead * idle_seconds_ - begins, 0.0, read_seconds);
@@ -53,17 +57,17 @@ bool PrefetchGate::admit(const Job& job) {
   return true;
 }
 
-void PrefetchGate::useful(double probability, uint64_t bytes) {
+void PrefetchGate::useful(const Promise& promise, uint64_t bytes) {
   useful_ += static_cast<double>(bytes);
-  promised_ += probability;
-  kept_ += 1;
+  account(promise.layers_ahead).promised += promise.probability;
+  account(promise.layers_ahead).kept += 1;
   rest_length_ = 0;
 }
 
-void PrefetchGate::wasted(double probability, uint64_t bytes) {
+void PrefetchGate::wasted(const Promise& promise, uint64_t bytes) {
   wasted_ += static_cast<double>(bytes);
-  promised_ += probability;
-  const bool judged = promised_ > kEvidenceMin;
+  account(promise.layers_ahead).promised += promise.probability;
+  const bool judged = accounts_[0].promised + accounts_[1].promised > kEvidenceMin;
   if (resting() || !judged || useful_ >= kUsefulPerWastedMin * wasted_) return;
   rest_length_ = std::clamp(2 * rest_length_, kRestSteps, kRestStepsMax);
   rest_ = rest_length_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace switchyard {
@@ -37,8 +38,12 @@ class PrefetchGate {
   bool admit(const Job& job);
 
   // What became of a job that was admitted as this probable, and of the bytes read for it.
-  void useful(double probability, uint64_t bytes);
-  void wasted(double probability, uint64_t bytes);
+  struct Promise {
+    double probability = 0;
+    uint32_t layers_ahead = 1;
+  };
+  void useful(const Promise& promise, uint64_t bytes);
+  void wasted(const Promise& promise, uint64_t bytes);
   // Speculation rests for some steps: too much of what it read was wasted.
   bool resting() const { return rest_ > 0; }
 
@@ -49,12 +54,17 @@ class PrefetchGate {
   uint64_t bytes_left_ = 0;
   uint32_t rest_ = 0;         // steps without speculation to come
   uint32_t rest_length_ = 0;  // of the last rest
-  double trust() const;
+  // Promises and outcomes of jobs so many layers ahead, older ones counting less.
+  struct Account {
+    double promised = 0, kept = 0;
+    double trust() const;
+  };
+  Account& account(uint32_t layers_ahead) { return accounts_[layers_ahead > 1 ? 1 : 0]; }
 
-  double useful_ = 0, wasted_ = 0;  // bytes, older ones count less
-  double promised_ = 0, kept_ = 0;  // probabilities and outcomes of jobs, likewise
-  double bytes_per_second_ = 0;     // of the drive; 0: not known
-  double idle_seconds_ = 0;         // of the drive in a layer, as far as demand goes
+  double useful_ = 0, wasted_ = 0;   // bytes, older ones count less
+  std::array<Account, 2> accounts_;  // one layer ahead, and more
+  double bytes_per_second_ = 0;      // of the drive; 0: not known
+  double idle_seconds_ = 0;          // of the drive in a layer, as far as demand goes
   double overhead_seconds_ = 0;
   double busy_ = 0;  // share of the time that waits for the drive
 };

@@ -35,17 +35,17 @@ void Prefetcher::start(std::span<const PrefetchJob> jobs) {
     if (!slot) return;
     taken(*slot);
     loader_.start(job.key, *slot, pool_.memory(*slot), Urgency::kSpeculative);
-    on_their_way_.push_back({*slot, job.key.layer, job.probability});
+    on_their_way_.push_back({*slot, job.key.layer, {job.probability, job.layers_ahead}});
     counters_.started += 1;
   }
 }
 
 void Prefetcher::use(SlotIndex slot) {
-  const double probability = std::exchange(unused_[slot.value], 0);
-  if (probability == 0) return;
+  const auto promise = std::exchange(unused_[slot.value], std::nullopt);
+  if (!promise) return;
   counters_.hits += 1;
   counters_.useful_bytes += expert_bytes_;
-  gate_.useful(probability, expert_bytes_);
+  gate_.useful(*promise, expert_bytes_);
 }
 
 // The job of `slot`, which is on its way, taken off the list.
@@ -62,34 +62,34 @@ void Prefetcher::promote(SlotIndex slot) {
   const uint64_t bytes = std::min(loader_.promote(slot), expert_bytes_);
   counters_.late += 1;
   counters_.useful_bytes += bytes;
-  gate_.useful(job.probability, bytes);
+  gate_.useful(job.promise, bytes);
 }
 
-void Prefetcher::waste(double probability, uint64_t bytes) {
+void Prefetcher::waste(const PrefetchGate::Promise& promise, uint64_t bytes) {
   counters_.wasted_bytes += bytes;
-  gate_.wasted(probability, bytes);
+  gate_.wasted(promise, bytes);
 }
 
 void Prefetcher::taken(SlotIndex slot) {
-  const double probability = std::exchange(unused_[slot.value], 0);
-  if (probability > 0) waste(probability, expert_bytes_);
+  const auto promise = std::exchange(unused_[slot.value], std::nullopt);
+  if (promise) waste(*promise, expert_bytes_);
 }
 
 void Prefetcher::landed(const LoadEnd& end) {
   const Job job = extract(end.slot);
   if (end.status) {
     pool_.loaded(end.slot);
-    unused_[end.slot.value] = job.probability;
+    unused_[end.slot.value] = job.promise;
   } else {
     pool_.load_failed(end.slot);  // demand will try again, should it come
-    waste(job.probability, expert_bytes_);
+    waste(job.promise, expert_bytes_);
   }
 }
 
 void Prefetcher::drop(SlotIndex slot) {
   const Job job = extract(slot);
   pool_.disown(slot);
-  waste(job.probability, std::min(loader_.cancel(slot), expert_bytes_));
+  waste(job.promise, std::min(loader_.cancel(slot), expert_bytes_));
 }
 
 void Prefetcher::expire(uint16_t layer) {

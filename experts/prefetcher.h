@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -61,20 +62,19 @@ class Prefetcher {
   struct Job {
     SlotIndex slot;
     uint16_t layer = 0;
-    double probability = 0;
+    PrefetchGate::Promise promise;
   };
   Job extract(SlotIndex slot);
   void drop(SlotIndex slot);
-  void waste(double probability, uint64_t bytes);
+  void waste(const PrefetchGate::Promise& promise, uint64_t bytes);
 
   SlotPool& pool_;
   ExpertLoader& loader_;
   const uint64_t expert_bytes_;
   PrefetchGate gate_;
   std::vector<Job> on_their_way_;
-  // [slots] of an expert that is resident because of a prefetch and was not wanted yet, its
-  // probability; else 0.
-  std::vector<double> unused_;
+  // [slots] of an expert that is resident because of a prefetch and was not wanted yet.
+  std::vector<std::optional<PrefetchGate::Promise>> unused_;
   PrefetchCounters counters_;
 };
 

@@ -20,6 +20,9 @@ namespace {
 // a few megabytes: nothing is ever written to them.
 constexpr uint64_t kScale = 256;
 
+constexpr double kPumpSeconds =
+    200e-6;  // as often as the engine looks after reads while it computes
+
 std::vector<ExpertKey> keys_of(const TraceShape& shape) {
   std::vector<ExpertKey> keys;
   for (const uint16_t layer : shape.layers) {
@@ -144,10 +147,18 @@ class Simulation {
     return {};
   }
 
+  // Time passes; the drive is kept busy meanwhile.
+  void compute(double seconds) {
+    const double end = now_ + seconds;
+    while (now_ < end) {
+      now_ = std::min(end, now_ + kPumpSeconds);
+      cache_->pump();
+    }
+  }
+
   Status replay_layer(const RoutingStep& step, size_t token, size_t layer) {
     answer(step, token, layer, RouterQuery::kPreAttention);
-    now_ += options_.layer_seconds;
-    cache_->pump();
+    compute(options_.layer_seconds);
     const auto routed = step.at(trace_.shape, layer, token);
     std::vector<ExpertUse> uses;
     for (const RoutedExpert& expert : routed) uses.push_back({expert.expert, expert.gate_weight});
@@ -164,7 +175,7 @@ class Simulation {
     while (true) {
       const auto leases = TRY(cache_->next());
       if (leases.empty()) return {};
-      now_ += static_cast<double>(leases.size()) * options_.expert_seconds;
+      compute(static_cast<double>(leases.size()) * options_.expert_seconds);
     }
   }
 

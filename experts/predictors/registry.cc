@@ -41,6 +41,8 @@ constexpr Entry kPredictors[] = {
     {"next-layer-shared", asking<Q::kNextLayerShared>},
     {"next-two-shared", asking<Q::kNextLayerShared, Q::kNextTwoShared>},
     {"pre-attention", asking<Q::kPreAttention>},
+    // From the layer before, and once more, surer and later, before the layer's own attention.
+    {"twice", asking<Q::kNextLayer, Q::kPreAttention>},
     {"transition", plain<TransitionPredictor>},
     {"token", plain<TokenPredictor>},
     {"history", plain<HistoryPredictor>},

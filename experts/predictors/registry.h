@@ -9,7 +9,7 @@
 
 namespace switchyard {
 
-inline constexpr std::string_view kPredictorDefault = "next-two";
+inline constexpr std::string_view kPredictorDefault = "twice";
 
 // The predictor called `name`, or "name:FILE" for one that reads a file; null for "none". kUsage for
 // an unknown name, with those there are in the hint; the file's own errors.

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
 
 namespace switchyard {
 
@@ -22,6 +23,13 @@ class WorkerPool {
   // Calls work(thread) once on every thread and returns when all have returned. Blocks.
   void run(const std::function<void(uint32_t thread)>& work);
 
+  // What the caller's thread does between pieces of work: a moment at most. Whoever cuts work into
+  // pieces calls between() on thread 0.
+  void set_between(std::function<void()> between) { between_ = std::move(between); }
+  void between() const {
+    if (between_) between_();
+  }
+
   // Calls work(begin, end) on consecutive ranges of [0, count), one range a thread. `item_work` is
   // what one item costs, in elements touched or so: threads that would get too little stay asleep.
   void split(uint32_t count, uint64_t item_work,
@@ -30,6 +38,7 @@ class WorkerPool {
  private:
   struct State;
   std::unique_ptr<State> state_;
+  std::function<void()> between_;
 };
 
 }  // namespace switchyard

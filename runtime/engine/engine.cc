@@ -24,6 +24,7 @@ namespace switchyard {
 namespace {
 
 constexpr uint32_t kChunkDefault = 512;
+constexpr double kPumpSeconds = 100e-6;  // between two looks at the reads while computing
 
 PredictorShape predictor_shape(const ModelSpec& spec) {
   return {spec.sparse_layers(), spec.moe.experts, spec.moe.top_k};
@@ -107,6 +108,7 @@ class Engine::Impl {
         moe(spec, inverse_order(source.expert_order())) {}
 
   Status check(const StepPlan& plan) const;
+  void pump_reads();
   void lay_rows(const StepPlan& plan);
   Status run_layers();
   Status run_layer(uint32_t layer);
@@ -129,6 +131,7 @@ class Engine::Impl {
   std::vector<StepRow> rows;
   EngineCounters counters;
   uint64_t load_bytes = 0;
+  double pumped_seconds = 0;
   std::function<bool()> stop;
 };
 
@@ -173,6 +176,11 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   impl->cache = TRY(ExpertCache::create(source.experts(), cache_options));
   TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(plan.dense_bytes + done); }));
   impl->load_bytes = plan.dense_bytes + fill_bytes;
+  // The drive is kept busy by the thread that computes, now and then: no thread of its own takes
+  // turns with those that compute.
+  if (plan.slots < source.experts().keys().size()) {
+    impl->pool.set_between([impl = impl.get()] { impl->pump_reads(); });
+  }
   auto foresight = TRY(make_foresight(impl->spec, options));
   if (plan.slots >= source.experts().keys().size()) foresight = nullptr;  // everything is there
   if (foresight || options.on_routing) {
@@ -232,6 +240,13 @@ Status Engine::Impl::check(const StepPlan& step) const {
     }
   }
   return {};
+}
+
+void Engine::Impl::pump_reads() {
+  const double now = now_seconds();
+  if (now < pumped_seconds + kPumpSeconds) return;
+  pumped_seconds = now;
+  cache->pump();
 }
 
 void Engine::Impl::lay_rows(const StepPlan& step) {

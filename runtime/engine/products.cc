@@ -72,8 +72,11 @@ void run_products(WorkerPool& pool, const Kernels& kernels, std::span<const Prod
   }
   if (multiplies < kMultipliesMin) return run_range(kernels, products, 0, units);
   UnitQueue queue(units, pool.threads());
-  pool.run([&](uint32_t) {
-    for (uint32_t begin, end; queue.take(begin, end);) run_range(kernels, products, begin, end);
+  pool.run([&](uint32_t thread) {
+    for (uint32_t begin, end; queue.take(begin, end);) {
+      run_range(kernels, products, begin, end);
+      if (thread == 0) pool.between();
+    }
   });
 }
 
