@@ -89,6 +89,7 @@ void converse(int process, const ChildOptions& options, Pipe& in, Stream out, St
   const auto end = std::chrono::steady_clock::now() + kPatience;
   size_t written = 0;
   bool told = false;
+  bool warned = false;
   ::fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
   while (out.open || err.open) {
     if (written == options.input.size()) in.write = UniqueFd();
@@ -106,6 +107,10 @@ void converse(int process, const ChildOptions& options, Pipe& in, Stream out, St
     if (!told && !out.text->empty() && options.on_first_output) {
       told = true;
       options.on_first_output(process);
+    }
+    if (!warned && !err.text->empty() && options.on_first_message) {
+      warned = true;
+      options.on_first_message(process);
     }
     if (std::chrono::steady_clock::now() > end) {
       ::kill(process, SIGKILL);

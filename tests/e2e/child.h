@@ -15,7 +15,8 @@ struct ChildOptions {
   std::map<std::string, std::string> environment{};  // beside PATH and HOME
   bool as_nobody = false;                            // when root runs the tests
   uint64_t file_bytes_max = 0;                       // files it writes are no longer; 0: any length
-  std::function<void(int process)> on_first_output{};  // once, when standard output begins
+  std::function<void(int process)> on_first_output{};   // once, when standard output begins
+  std::function<void(int process)> on_first_message{};  // the same for standard error
 };
 
 struct ChildResult {

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -108,6 +110,29 @@ TEST(CliEval, DumpsTheReferencesLogits) {
   for (size_t i = 0; i < logits.size(); ++i) ASSERT_NEAR(logits[i], expected.logits[i], 1e-3);
 }
 
+TEST(CliEval, LeavesNoUnfinishedDumpWhenInterruptedTwice) {
+  const TempFolder folder;
+  const ChildResult child = run_switchyard(
+      {"eval", demo(), "-f", corpus("en-moby-dick-end.txt"), "--context", "64", "--stride", "1",
+       "--memory", "16MiB", "--dump-logits", folder / "logits.safetensors"},
+      {.on_first_message = [](int process) {
+        ::usleep(300'000);
+        ::kill(process, SIGINT);
+        ::kill(process, SIGINT);
+      }});
+  EXPECT_EQ(child.exit_code, 130) << child.err;
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(CliEval, RefusesAContextOrStrideThatWouldBeCut) {
+  expect_refused(run_switchyard({"eval", demo(), "-p", "a sea", "--stride", "5000"}), 2,
+                 {"--stride 5000", "2048"});
+  expect_refused(run_switchyard({"eval", demo(), "-p", "a sea", "--context", "5000"}), 2,
+                 {"--context 5000", "2048"});
+  expect_refused(run_switchyard({"inspect", demo(), "--context", "5000"}), 2,
+                 {"--context 5000", "2048"});
+}
+
 TEST(CliTokenize, GoesToIdsAndBack) {
   const std::string text = "Quel ramo del lago di Como, che volge a mezzogiorno — è così.";
   const ChildResult ids = run_switchyard({"tokenize", demo(), "-p", text});
@@ -188,7 +213,11 @@ TEST(CliBench, MeasuresAModelBesideItsBounds) {
       run_switchyard({"bench", fixture("qwen3_moe"), "--prompt", "64", "-n", "8", "--repeat", "1",
                       "--memory", "16MiB", "--json", "-"});
   expect_done(child);
-  EXPECT_TRUE(Json::parse(child.out).is_object());
+  const Json memory = Json::parse(child.out).at("memory");
+  // The memory test is within the budget.
+  EXPECT_LE(memory.at("probe_bytes"), 2 << 20);
+  EXPECT_LE(memory.at("planned_bytes"), 16 << 20);
+  EXPECT_GE(memory.at("planned_bytes"), memory.at("probe_bytes"));
 }
 
 TEST(CliDoctor, TellsWhatTheMachineOffers) {

@@ -238,6 +238,43 @@ TEST(CliRun, CtrlCEndsWithWhatWasMade) {
   EXPECT_EQ(report["ids"].size(), report["generated_tokens"]);
 }
 
+TEST(CliRun, WithoutATokenThereIsNoFirstOne) {
+  ChildResult child;
+  const Json report = run_json({demo(), "-p", "The sea", "-n", "0", "--memory", "18MiB"}, &child);
+  expect_done(child);
+  EXPECT_TRUE(report["time_to_first_token_seconds"].is_null());
+  EXPECT_EQ(child.err.find("first token"), std::string::npos) << child.err;
+  EXPECT_GT(report["tokens_per_second"]["prefill"], 0);
+}
+
+TEST(CliRun, ReadsNoMoreOfAPromptThanCouldFit) {
+  const TempFolder folder;
+  std::string text;
+  while (text.size() < (8 << 20)) text += " the sea and the whale\n";
+  write_text(folder / "long.txt", text);
+  const ChildResult child = run_switchyard({"run", demo(), "-f", folder / "long.txt", "-n", "1"});
+  expect_refused(child, 2, {"context", "2048"});
+  const ChildResult zeros = run_switchyard({"run", demo(), "-f", "/dev/zero", "-n", "1"});
+  expect_refused(zeros, 65, {"/dev/zero"});
+  if (kSanitized) return;
+  EXPECT_LT(child.peak_rss_bytes, kRssSlackBytes);
+  EXPECT_LT(zeros.peak_rss_bytes, kRssSlackBytes);
+}
+
+TEST(CliRun, NamesSamplingKeysItDoesNotFollowAndEscapesThem) {
+  const TempFolder folder;
+  std::filesystem::copy(fixture("olmoe"), folder.path(), std::filesystem::copy_options::recursive);
+  write_text(folder / "generation_config.json", R"({"typical_p": 0.5, "num_beams": 3})");
+  Json config = Json::parse(read_text(folder / "config.json"));
+  config["odd\nswitchyard: key\u001b"] = 1;
+  write_text(folder / "config.json", config.dump());
+  const ChildResult child =
+      run_switchyard({"run", folder.path(), "--ids", "1,2", "-n", "1", "--memory", "64MiB"});
+  expect_done(child);
+  EXPECT_THAT(child.err, HasSubstr("not followed: typical_p, num_beams\n"));
+  EXPECT_THAT(child.err, HasSubstr("odd\\x0aswitchyard: key\\x1b"));
+}
+
 // A Hugging Face cache: refs name a commit, snapshots hold its files.
 class HubCache : public testing::Test {
  protected:
