@@ -21,7 +21,7 @@ std::string help_page() {
       "MODEL is a Hugging Face folder, ORG/NAME[@REV] in the local HF cache, or a pack.\n\n"
       "Commands:\n";
   for (const Command& command : all_commands()) {
-    page += fmt::format("  {:<12}{}\n", command.name, command.help);
+    page += fmt::format("  {:<15}{}\n", command.name, command.help);
   }
   page +=
       "\nswitchyard COMMAND --help tells more; switchyard --version what was built in.\n\n"
@@ -72,9 +72,9 @@ Result<int> run_arguments(const std::vector<std::string>& arguments, Console& co
 
 std::span<const Command> all_commands() {
   static const std::array kCommands = {
-      run_command(),     eval_command(),     tokenize_command(), detokenize_command(),
-      inspect_command(), pack_command(),     doctor_command(),   bench_command(),
-      trace_command(),   simulate_command(),
+      run_command(),     eval_command(),     tokenize_command(),      detokenize_command(),
+      inspect_command(), pack_command(),     doctor_command(),        bench_command(),
+      trace_command(),   simulate_command(), fit_predictor_command(),
   };
   return kCommands;
 }

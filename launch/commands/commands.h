@@ -14,5 +14,6 @@ Command doctor_command();
 Command bench_command();
 Command simulate_command();
 Command trace_command();
+Command fit_predictor_command();
 
 }  // namespace switchyard
