@@ -13,6 +13,7 @@
 #include "runtime/base/align.h"
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/spans.h"
 #include "runtime/device/slab.h"
 #include "storage/input_file.h"
 #include "storage/open_queue.h"
@@ -87,6 +88,7 @@ class ExpertCache::Impl {
   const ExpertSource& source_;
   const uint64_t slots_bytes_;
   const std::function<double()> now_;
+  Spans* const spans_;
   Slab slab_;  // slots, then staging areas
   SlotPool pool_;
   ExpertLoader loader_;
@@ -118,6 +120,7 @@ ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& op
       source_(source),
       slots_bytes_(options.slots * source.slot_bytes()),
       now_(options.now_seconds ? options.now_seconds : now_seconds),
+      spans_(options.spans),
       slab_(std::move(slab)),
       pool_(slot_memory(), source.slot_bytes(), source.keys(), std::move(policy)),
       loader_(source, std::move(choice.queue), staging_memory(), loads_max(source, options),
@@ -126,6 +129,7 @@ ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& op
   if (options.drive_bytes_per_second > 0) {
     prefetcher_.gate().observe_drive(options.drive_bytes_per_second, 1);
   }
+  if (spans_ != nullptr) loader_.record(*spans_, kTrackReads);
 }
 
 std::span<std::byte> ExpertCache::Impl::slot_memory() const {
@@ -156,12 +160,14 @@ void ExpertCache::Impl::want(ExpertKey key) {
   const auto slot = pool_.locate(key);
   if (slot && pool_.residency(*slot) == Residency::kResident) {
     counters_.hits += 1;
+    counters_.layers[key.layer].hits += 1;
     prefetcher_.use(*slot);
     pool_.lease(*slot);
     ready_.push_back(*slot);
     return;
   }
   counters_.misses += 1;
+  counters_.layers[key.layer].misses += 1;
   if (slot) {
     prefetcher_.promote(*slot);
     on_their_way_ += 1;
@@ -176,6 +182,7 @@ void ExpertCache::Impl::request(uint16_t layer, std::span<const ExpertUse> uses,
     open_ = true;
     path_ = path;
   }
+  if (layer >= counters_.layers.size()) counters_.layers.resize(layer + size_t{1});
   CHECK_THAT(layer == layer_, "layer {} while the request for layer {} is open", layer, layer_);
   for (const ExpertUse& use : uses) {
     const ExpertKey key{layer, use.expert};
@@ -262,6 +269,7 @@ Status ExpertCache::Impl::wait() {
   Status status = loader_.wait();
   const double end_seconds = now_();
   counters_.wait_seconds += end_seconds - begin_seconds;
+  if (spans_ != nullptr) spans_->add(kTrackWait, "wait", begin_seconds, end_seconds);
   return status;
 }
 

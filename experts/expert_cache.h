@@ -20,6 +20,7 @@ namespace switchyard {
 
 class ExpertSource;
 class ReadQueue;
+class Spans;
 
 struct ExpertCacheOptions {
   uint32_t slots = 0;
@@ -35,7 +36,16 @@ struct ExpertCacheOptions {
   // Puts a faulty or slower drive before the real one; empty: nothing.
   std::function<std::unique_ptr<ReadQueue>(std::unique_ptr<ReadQueue>)> wrap_queue = {};
   std::function<double()> now_seconds = {};  // empty: the steady clock
+  Spans* spans = nullptr;                    // records reads and waits; outlives the cache
 };
+
+struct LayerUses {
+  uint64_t hits = 0;
+  uint64_t misses = 0;
+};
+
+// The tracks of what is recorded; reads take those behind.
+inline constexpr uint32_t kTrackAttention = 0, kTrackExperts = 1, kTrackWait = 2, kTrackReads = 3;
 
 struct ExpertCacheCounters {
   uint64_t hits = 0;        // resident when requested, prefetched ones too
@@ -44,6 +54,7 @@ struct ExpertCacheCounters {
   uint64_t retries = 0;     // loads begun again after a failure
   double wait_seconds = 0;  // next() had nothing ready
   PrefetchCounters prefetch;
+  std::vector<LayerUses> layers;  // [the model's layers], as far as there were requests
 };
 
 // One of a request's experts.

@@ -19,6 +19,15 @@ struct LayerRecall {
   uint64_t routes_hit = 0;  // tokens all of whose experts were
   double mass = 0;          // of gate weights
   double mass_hit = 0;
+
+  void add(const LayerRecall& other) {
+    tokens += other.tokens;
+    slots += other.slots;
+    slots_hit += other.slots_hit;
+    routes_hit += other.routes_hit;
+    mass += other.mass;
+    mass_hit += other.mass_hit;
+  }
 };
 
 // What was guessed from where.

@@ -1,10 +1,14 @@
 #include "experts/loader.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
 #include "runtime/base/align.h"
 #include "runtime/base/check.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/spans.h"
 
 namespace switchyard {
 
@@ -21,6 +25,14 @@ ExpertLoader::ExpertLoader(const ExpertSource& source, std::unique_ptr<ReadQueue
   CHECK(source.direct() || staging.size() >= loads * source.staging_bytes());
   for (uint32_t i = loads; i-- > 0;) free_loads_.push_back(i);
   for (ReadOp& op : ops_) free_ops_.push_back(&op);
+}
+
+void ExpertLoader::record(Spans& spans, uint32_t track) {
+  spans_ = &spans;
+  track_ = track;
+  for (uint32_t i = 0; i < loads_.size(); ++i) {
+    spans.name_track(track + i, fmt::format("reads {}", i + 1));
+  }
 }
 
 bool ExpertLoader::has_room(Urgency urgency) const {
@@ -53,6 +65,7 @@ void ExpertLoader::start(ExpertKey key, SlotIndex slot, std::span<std::byte> mem
   free_loads_.pop_back();
   Load& load = loads_[index];
   load = {.number = loads_started_++,
+          .began = spans_ != nullptr ? now_seconds() : 0,
           .key = key,
           .slot = slot,
           .memory = memory,
@@ -191,6 +204,11 @@ std::optional<LoadEnd> ExpertLoader::take() {
   for (const ExpertPiece& piece : load.pieces) end.bytes += piece.bytes;
   end.status = std::move(load.status);
   if (end.status && !end.abandoned) end.status = finish(load);
+  if (spans_ != nullptr) {
+    const char* why = load.urgency == Urgency::kDemand ? "" : " ahead";
+    spans_->add(track_ + index, fmt::format("read {}.{}{}", end.key.layer, end.key.expert, why),
+                load.began, now_seconds());
+  }
   load.slot = {};
   free_loads_.push_back(index);
   return end;

@@ -14,6 +14,8 @@
 
 namespace switchyard {
 
+class Spans;
+
 enum class Urgency : uint8_t { kDemand, kSpeculative };
 
 // How a load ended. Nothing writes to the slot or reads from it any more.
@@ -37,6 +39,9 @@ class ExpertLoader {
   // queue's slab and outliving the loader, like `source`. At most `loads` experts are on their way.
   ExpertLoader(const ExpertSource& source, std::unique_ptr<ReadQueue> queue,
                std::span<std::byte> staging, uint32_t loads, uint32_t chunk_bytes);
+
+  // Records every load, each place of a load a track from `track` on. `spans` outlives the loader.
+  void record(Spans& spans, uint32_t track);
 
   // Speculation leaves half of the room to demand.
   bool has_room(Urgency urgency = Urgency::kDemand) const;
@@ -68,6 +73,7 @@ class ExpertLoader {
  private:
   struct Load {
     uint64_t number = 0;  // in the order of start()
+    double began = 0;     // seconds, when it is recorded
     ExpertKey key;
     SlotIndex slot;
     std::span<std::byte> memory;  // the slot
@@ -91,6 +97,8 @@ class ExpertLoader {
   Error in_oldest_load(Error error) const;
   Status finish(const Load& load);
 
+  Spans* spans_ = nullptr;
+  uint32_t track_ = 0;
   const ExpertSource& source_;
   const std::span<std::byte> staging_;
   const uint32_t chunk_bytes_;

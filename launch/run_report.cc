@@ -1,9 +1,14 @@
 #include "launch/run_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
 
 #include "launch/cgroup.h"
 #include "runtime/base/hash.h"
@@ -18,11 +23,59 @@ std::string of_limit(double value, double limit) {
   return limit > 0 ? fmt::format(" ({:.0f} % of what was measured)", 100 * value / limit) : "";
 }
 
+// By horizon, the whole and each layer: [slots, routes, gate mass], 0 … 1.
+Json recall_json(const std::vector<std::vector<LayerRecall>>& recall) {
+  constexpr std::pair<const char*, Horizon> kNames[] = {{"same_layer", Horizon::kSameLayer},
+                                                        {"pre_attention", Horizon::kPreAttention},
+                                                        {"one_ahead", Horizon::kOneAhead},
+                                                        {"two_ahead", Horizon::kTwoAhead}};
+  const auto shares = [](const LayerRecall& recall) {
+    return Json{rate(static_cast<double>(recall.slots_hit), static_cast<double>(recall.slots)),
+                rate(static_cast<double>(recall.routes_hit), static_cast<double>(recall.tokens)),
+                rate(recall.mass_hit, recall.mass)};
+  };
+  Json json;
+  for (const auto& [name, horizon] : kNames) {
+    LayerRecall all;
+    Json layers = Json::array();
+    for (const LayerRecall& layer : recall[static_cast<size_t>(horizon)]) {
+      all.add(layer);
+      layers.push_back(layer.tokens > 0 ? shares(layer) : Json());
+    }
+    if (all.tokens > 0) json[name] = {{"all", shares(all)}, {"layers", std::move(layers)}};
+  }
+  return json;
+}
+
+Json misses_by_layer(const EngineCounters& counters) {
+  Json misses = Json::array();
+  for (const LayerUses& layer : counters.layers) misses.push_back(layer.misses);
+  return misses;
+}
+
+// "; most misses in layers 3, 0, 5" when there are some.
+std::string worst_layers(const EngineCounters& counters) {
+  std::vector<size_t> order;
+  for (size_t layer = 0; layer < counters.layers.size(); ++layer) {
+    if (counters.layers[layer].misses > 0) order.push_back(layer);
+  }
+  std::ranges::stable_sort(order, std::ranges::greater(),
+                           [&](size_t layer) { return counters.layers[layer].misses; });
+  if (order.size() > 3) order.resize(3);
+  return order.empty() ? "" : fmt::format("; most misses in layers {}", fmt::join(order, ", "));
+}
+
 std::string prefetch_summary(const RunReport& report) {
   const EngineCounters& all = report.generation.all;
   const PrefetchCounters& prefetch = all.prefetch;
-  if (report.predictor == "none" || report.memory.slots >= report.experts) return {};
-  std::string text = fmt::format(
+  if (report.memory.slots >= report.experts) return {};
+  std::string text;
+  if (report.oracle_hit_rate) {
+    text = fmt::format("the optimum would have had {:.1f} % of the last tokens' experts{}\n",
+                       100 * *report.oracle_hit_rate, worst_layers(all));
+  }
+  if (report.predictor == "none") return text;
+  text += fmt::format(
       "read ahead ({}): {} experts in time, {} late; {} useful, {} wasted; waited {} for reads",
       report.predictor, prefetch.hits, prefetch.late, format_size(prefetch.useful_bytes),
       format_size(prefetch.wasted_bytes), format_seconds(all.read_wait_seconds));
@@ -90,6 +143,7 @@ Json report_json(const RunReport& report) {
         {"hit_rate", report.hit_rate()},
         {"prefetched", made.all.prefetch.hits},
         {"late", made.all.prefetch.late},
+        {"misses_by_layer", misses_by_layer(made.all)},
         {"slots", report.memory.slots},
         {"count", report.experts}}},
       {"io",
@@ -114,6 +168,8 @@ Json report_json(const RunReport& report) {
       {"context", report.context},
       {"chunk", report.memory.chunk},
   };
+  if (report.oracle_hit_rate) json["experts"]["oracle_hit_rate"] = *report.oracle_hit_rate;
+  if (!report.recall.empty()) json["prefetch"]["recall"] = recall_json(report.recall);
   const MachineLimits& limits = report.limits;
   if (limits.memory_bytes_per_second > 0) {
     json["weights"]["of_measured"] =

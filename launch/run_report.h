@@ -3,7 +3,9 @@
 // What `run` reports at its end, for people and as JSON.
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "launch/generation.h"
 #include "runtime/base/json.h"
@@ -27,6 +29,9 @@ struct RunReport {
   std::string isa;
   std::string read_path;
   std::string policy, predictor;
+  std::optional<double> oracle_hit_rate;  // of the last tokens
+  // Of the predictor: [horizons][layers that have routers]; empty: nothing was guessed.
+  std::vector<std::vector<LayerRecall>> recall;
   uint32_t threads = 0;
   uint32_t context = 0;
   uint32_t experts = 0;  // of all layers

@@ -29,6 +29,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
+#include "runtime/base/spans.h"
 
 namespace switchyard {
 namespace {
@@ -47,6 +48,7 @@ struct RunOptions {
   EngineFlags engine;
   std::optional<uint32_t> context;
   std::optional<std::string> record_routing;
+  std::optional<std::string> spans;
   std::optional<std::string> json;
   bool logits_hash = false;
   bool ignore_eos = false;
@@ -148,6 +150,7 @@ class Run {
       recorder_ = TRY(RoutingRecorder::append(*options_.record_routing, *source_));
       engine_options_.on_routing = recorder_->sink();
     }
+    if (options_.spans) engine_options_.spans = &spans_;
     const double begin = now_seconds();
     std::unique_ptr<Engine> engine = TRY(start_engine(*source_, engine_options_, console_));
     report_.load_seconds = now_seconds() - begin;
@@ -158,6 +161,7 @@ class Run {
     fill_report(*engine);
     TRY_STATUS(give_report());
     if (recorder_) TRY_STATUS(recorder_->status());
+    if (options_.spans) TRY_STATUS(spans_.write(*options_.spans));
     return report_.generation.finish == Finish::kSignal ? signal_.exit_code() : 0;
   }
 
@@ -221,6 +225,10 @@ class Run {
     report_.peak_rss_bytes = peak_rss_bytes();
     report_.isa = engine.isa();
     report_.read_path = engine.read_path();
+    report_.oracle_hit_rate = engine.oracle_hit_rate();
+    for (size_t i = 0; engine.foresight() != nullptr && i < kHorizons; ++i) {
+      report_.recall.push_back(engine.foresight()->recall(static_cast<Horizon>(i)));
+    }
     report_.policy = engine_options_.policy;
     report_.predictor = engine_options_.predictor;
     report_.threads = engine_options_.threads;
@@ -254,6 +262,7 @@ class Run {
   std::optional<LoadedTokenizer> tokenizer_;
   EngineOptions engine_options_;
   std::optional<RoutingRecorder> recorder_;
+  Spans spans_;
   SamplingChoice sampling_;
   std::vector<std::string> ignored_;  // of generation_config.json
   bool chat_template_ = false;
@@ -278,6 +287,8 @@ Command::Body prepare_run(OptionList& list) {
              "positions at most; default: what prompt and -n need");
   list.text("--record-routing", "FILE", options->record_routing,
             "appends what the routers choose to a routing trace");
+  list.text("--spans", "FILE", options->spans,
+            "what went on when, for Perfetto or chrome://tracing");
   list.text("--json", "FILE", options->json, "figures of the run; -: to standard output, alone");
   list.flag("--logits-hash", options->logits_hash,
             "prints a hash of all logits that were sampled from");

@@ -9,6 +9,7 @@
 #include "experts/expert_source.h"
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/spans.h"
 #include "runtime/device/worker_pool.h"
 #include "runtime/engine/attention_block.h"
 #include "runtime/engine/dense_weights.h"
@@ -109,6 +110,7 @@ class Engine::Impl {
 
   Status check(const StepPlan& plan) const;
   void pump_reads();
+  void record(uint32_t track, const char* what, uint32_t layer, double begin) const;
   void lay_rows(const StepPlan& plan);
   Status run_layers();
   Status run_layer(uint32_t layer);
@@ -132,6 +134,7 @@ class Engine::Impl {
   EngineCounters counters;
   uint64_t load_bytes = 0;
   double pumped_seconds = 0;
+  Spans* spans = nullptr;
   std::function<bool()> stop;
 };
 
@@ -155,6 +158,12 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
 
   auto impl = std::make_unique<Impl>(source, *kernels, options.threads);
   impl->plan = plan;
+  impl->spans = options.spans;
+  if (options.spans != nullptr) {
+    options.spans->name_track(kTrackAttention, "attention");
+    options.spans->name_track(kTrackExperts, "experts");
+    options.spans->name_track(kTrackWait, "waiting for reads");
+  }
   const uint64_t fill_bytes = plan.slots * source.experts().layout().bytes();
   const auto report = [&](uint64_t done) {
     if (progress.report) progress.report(done, plan.dense_bytes + fill_bytes);
@@ -166,6 +175,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   cache_options.slots = plan.slots;
   cache_options.staging = plan.staging;
   cache_options.policy = options.policy;
+  cache_options.spans = options.spans;
   if (options.prefetch) {
     cache_options.prefetch_bytes_per_step =
         source.experts().expert_bytes() * impl->spec.moe.top_k * impl->spec.sparse_layers();
@@ -183,7 +193,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   }
   auto foresight = TRY(make_foresight(impl->spec, options));
   if (plan.slots >= source.experts().keys().size()) foresight = nullptr;  // everything is there
-  if (foresight || options.on_routing) {
+  if (plan.slots < source.experts().keys().size() || options.on_routing) {
     impl->watch = std::make_unique<RoutingWatch>(impl->spec, impl->weights, *impl->cache,
                                                  std::move(foresight), options.on_routing);
   }
@@ -196,6 +206,9 @@ const char* Engine::isa() const { return impl_->kernels.name; }
 const std::string& Engine::read_path() const { return impl_->cache->queue_name(); }
 const std::string& Engine::warning() const { return impl_->cache->warning(); }
 uint64_t Engine::load_bytes() const { return impl_->load_bytes; }
+std::optional<double> Engine::oracle_hit_rate() const {
+  return impl_->watch ? impl_->watch->oracle_hit_rate(impl_->plan.slots) : std::nullopt;
+}
 const Foresight* Engine::foresight() const {
   return impl_->watch ? impl_->watch->foresight() : nullptr;
 }
@@ -214,6 +227,7 @@ const EngineCounters& Engine::counters() const {
   impl_->counters.read_wait_seconds = cache.wait_seconds;
   impl_->counters.read_retries = cache.retries;
   impl_->counters.prefetch = cache.prefetch;
+  impl_->counters.layers = cache.layers;
   return impl_->counters;
 }
 
@@ -287,14 +301,22 @@ void Engine::Impl::add_update() {
   });
 }
 
+void Engine::Impl::record(uint32_t track, const char* what, uint32_t layer, double begin) const {
+  if (spans == nullptr) return;
+  spans->add(track, fmt::format("{} {}", what, layer), begin, now_seconds());
+}
+
 Status Engine::Impl::run_layer(uint32_t layer) {
   const LayerWeights& of_layer = weights.layers[layer];
+  const double began = now_seconds();
   if (watch) watch->before_attention(compute(), layer, workspace);
   norm_rows(of_layer.input_norm);
   counters.weight_bytes_used +=
       attention_block(compute(), spec, layer, of_layer, rows, kv, workspace);
   add_update();
   cache->pump();
+  record(kTrackAttention, "attention", layer, began);
+  const double mlp_began = now_seconds();
   norm_rows(of_layer.post_norm);
   if (spec.layers[layer].sparse) {
     const auto while_reading = [&] {
@@ -309,6 +331,7 @@ Status Engine::Impl::run_layer(uint32_t layer) {
         dense_mlp(compute(), spec, of_layer, count(), workspace, workspace.update);
   }
   add_update();
+  record(kTrackExperts, spec.layers[layer].sparse ? "experts" : "mlp", layer, mlp_began);
   return {};
 }
 

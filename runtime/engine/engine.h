@@ -30,6 +30,7 @@ struct EngineOptions {
   bool prefetch = true;               // false: guesses choose what stays, and start no reads
   std::string faults;                 // storage/faulty_queue.h; "": none
   double drive_bytes_per_second = 0;  // holds reads to this rate; 0: as fast as they come
+  Spans* spans = nullptr;             // records what goes on; outlives the engine
   RoutingSink on_routing = {};        // gets every step's routes; empty: nothing is recorded
   uint32_t context = 0;               // positions of a sequence at most
   uint32_t sequences = 1;             // open at once at most
@@ -46,6 +47,7 @@ struct EngineCounters {
   double read_wait_seconds = 0;  // computing stood still for a read
   uint64_t read_retries = 0;
   PrefetchCounters prefetch;
+  std::vector<LayerUses> layers;  // [the model's layers] of experts
 };
 
 struct LoadProgress {
@@ -72,7 +74,10 @@ class Engine {
   const std::string& read_path() const;  // "io_uring" or what is used instead
   const std::string& warning() const;    // one line to show the user; may be empty
   uint64_t load_bytes() const;           // dense weights and experts read while loading
-  const Foresight* foresight() const;    // null: nothing is guessed, or nothing needs to be
+  // What the optimum would have had in memory of the last tokens' experts; nothing where all fit or
+  // too little was generated. Takes some milliseconds.
+  std::optional<double> oracle_hit_rate() const;
+  const Foresight* foresight() const;  // null: nothing is guessed, or nothing needs to be
 
   // An empty sequence. kNoMemory when `sequences` are open already.
   Result<SequenceId> open_sequence();

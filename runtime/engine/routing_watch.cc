@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "experts/simulation.h"
+
 namespace switchyard {
 namespace {
 
@@ -53,8 +55,8 @@ void RoutingWatch::number_requests() {
 void RoutingWatch::begin_step(std::span<const StepRow> rows) {
   rows_.assign(rows.begin(), rows.end());
   number_requests();
+  routes_.assign(layers_.size() * rows.size() * spec_.moe.top_k, {});
   if (sink_) {
-    routes_.assign(layers_.size() * rows.size() * spec_.moe.top_k, {});
     const bool small = rows.size() <= Foresight::kTokensMax;
     for (auto& answers : answers_) {
       answers.assign(small ? layers_.size() * rows.size() * probe_.width() : 0, kNotAsked);
@@ -97,9 +99,7 @@ void RoutingWatch::routed(const Compute& compute, uint32_t layer, const Workspac
     ask(compute, query, at + query_distance(query), workspace);
   }
   const std::span<const RoutedExpert> routed(workspace.routed, rows_.size() * spec_.moe.top_k);
-  if (sink_) {
-    std::ranges::copy(routed, routes_.begin() + static_cast<ptrdiff_t>(at * routed.size()));
-  }
+  std::ranges::copy(routed, routes_.begin() + static_cast<ptrdiff_t>(at * routed.size()));
   if (!foresight_) return;
   foresight_->observe(at, routed);
   cache_.prefetch(foresight_->look_ahead(at));
@@ -129,7 +129,32 @@ RoutingStep RoutingWatch::part_of(uint32_t begin, uint32_t end) const {
   return step;
 }
 
+std::optional<double> RoutingWatch::oracle_hit_rate(uint32_t slots) const {
+  if (recent_.size() < kRecent) return std::nullopt;
+  RoutingTrace trace;
+  trace.shape = {layers_, spec_.moe.experts, spec_.moe.top_k, 1};
+  for (const auto& routes : recent_) {
+    RoutingStep step;
+    step.phase = trace.steps.size() < kRecent / 2 ? TracePhase::kPrefill : TracePhase::kDecode;
+    step.tokens = {-1};
+    step.routed = routes;
+    trace.steps.push_back(std::move(step));
+  }
+  const FutureUses future = future_uses(trace);
+  const auto result = simulate(trace, {.slots = slots,
+                                       .policy = "oracle",
+                                       .predictor = "none",
+                                       .expert_bytes = 1,
+                                       .bytes_per_second = 1e18,
+                                       .future = &future});
+  return result ? std::optional(result->hit_rate()) : std::nullopt;
+}
+
 void RoutingWatch::end_step() {
+  if (rows_.size() == 1) {
+    if (recent_.size() == kRecent) recent_.pop_front();
+    recent_.push_back(routes_);
+  }
   if (!sink_) return;
   for (uint32_t begin = 0; begin < rows_.size();) {
     uint32_t end = begin + 1;

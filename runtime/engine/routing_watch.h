@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -34,8 +36,12 @@ class RoutingWatch {
   void end_step();
 
   const Foresight* foresight() const { return foresight_.get(); }
+  // What Belady's optimum would have had in `slots` of the experts of the last tokens, the older
+  // half of them warming it; nothing before there are kRecent steps of one token.
+  std::optional<double> oracle_hit_rate(uint32_t slots) const;
 
  private:
+  static constexpr size_t kRecent = 64;  // steps of one token that are remembered
   void number_requests();
   bool asks(RouterQuery query) const;
   void ask(const Compute& compute, RouterQuery query, uint32_t at, const Workspace& workspace);
@@ -52,6 +58,7 @@ class RoutingWatch {
   std::vector<StepRow> rows_;
   std::vector<uint32_t> request_of_;                // [sequences]
   uint32_t requests_ = 0;                           // begun so far
+  std::deque<std::vector<RoutedExpert>> recent_;    // [layers, top-k] of each
   std::vector<RoutedExpert> routes_;                // recorded: [layers, rows, top-k]
   std::vector<std::vector<RoutedExpert>> answers_;  // recorded: [queries][layers, rows, width]
 };
