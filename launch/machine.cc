@@ -17,6 +17,7 @@ namespace switchyard {
 namespace {
 
 constexpr uint64_t kFileBytesMax = 1 << 20;
+constexpr size_t kCurvePointsMax = 64;
 constexpr const char* kMendHint = "run `switchyard doctor` to measure again";
 
 std::optional<std::string> variable(const char* name) {
@@ -37,12 +38,63 @@ std::string text_at(const Json& entry, const char* key) {
   return at != entry.end() && at->is_string() ? at->get<std::string>() : std::string();
 }
 
+// A curve that is damaged in any way is none.
+ProductCurve curve_from_json(const Json& points) {
+  ProductCurve curve;
+  if (!points.is_array() || points.size() > kCurvePointsMax) return {};
+  for (const Json& point : points) {
+    if (!point.is_object()) return {};
+    const auto tokens = static_cast<uint32_t>(std::min(rate_at(point, "tokens"), 65536.0));
+    const double rate = rate_at(point, "weights_per_second");
+    if (rate <= 0 || tokens <= (curve.empty() ? 0 : curve.back().tokens)) return {};
+    curve.push_back({tokens, rate});
+  }
+  return curve;
+}
+
+KernelFigures kernels_from_json(const Json& entry) {
+  KernelFigures figures;
+  const auto kernels = entry.find("kernels");
+  if (kernels == entry.end() || !kernels->is_object()) return figures;
+  figures.section_seconds = rate_at(*kernels, "section_seconds");
+  figures.attention_flops = rate_at(*kernels, "attention_flops");
+  figures.row_elements = rate_at(*kernels, "row_elements");
+  figures.checksum_bytes_per_second = rate_at(*kernels, "checksum_bytes_per_second");
+  figures.interleave_bytes_per_second = rate_at(*kernels, "interleave_bytes_per_second");
+  const auto products = kernels->find("products");
+  if (products == kernels->end() || !products->is_object()) return figures;
+  for (const auto& [dtype, points] : products->items()) {
+    ProductCurve curve = curve_from_json(points);
+    if (!curve.empty()) figures.products[dtype] = std::move(curve);
+  }
+  return figures;
+}
+
+Json to_json(const KernelFigures& figures) {
+  Json products = Json::object();
+  for (const auto& [dtype, curve] : figures.products) {
+    Json& points = products[dtype] = Json::array();
+    for (const ProductPoint& point : curve) {
+      points.push_back(
+          {{"tokens", point.tokens}, {"weights_per_second", point.weights_per_second}});
+    }
+  }
+  return {{"products", std::move(products)},
+          {"section_seconds", figures.section_seconds},
+          {"attention_flops", figures.attention_flops},
+          {"row_elements", figures.row_elements},
+          {"checksum_bytes_per_second", figures.checksum_bytes_per_second},
+          {"interleave_bytes_per_second", figures.interleave_bytes_per_second}};
+}
+
 MachineFigures from_json(const Json& entry, const std::string& host) {
   MachineFigures figures;
   figures.memory_bytes_per_second = rate_at(entry, "memory_bytes_per_second");
   figures.fma_flops = rate_at(entry, "fma_flops");
   figures.drive_bytes_per_second = rate_at(entry, "drive_bytes_per_second");
+  figures.drive_latency_seconds = rate_at(entry, "drive_latency_seconds");
   figures.drive_path = text_at(entry, "drive_path");
+  figures.kernels = kernels_from_json(entry);
   figures.threads = static_cast<uint32_t>(std::min(rate_at(entry, "threads"), 65536.0));
   figures.isa = text_at(entry, "isa");
   figures.host = host;
@@ -54,7 +106,9 @@ Json to_json(const MachineFigures& figures) {
   return {{"memory_bytes_per_second", figures.memory_bytes_per_second},
           {"fma_flops", figures.fma_flops},
           {"drive_bytes_per_second", figures.drive_bytes_per_second},
+          {"drive_latency_seconds", figures.drive_latency_seconds},
           {"drive_path", figures.drive_path},
+          {"kernels", to_json(figures.kernels)},
           {"threads", figures.threads},
           {"isa", figures.isa},
           {"when", figures.when}};

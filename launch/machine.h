@@ -3,19 +3,33 @@
 // What a machine was measured to give, kept between runs: the bounds that reports compare with.
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 
 #include "runtime/base/result.h"
+#include "scheduler/cost_model.h"
 
 namespace switchyard {
+
+// What the engine's own work was measured to take with so many threads, see launch/calibration.h.
+struct KernelFigures {
+  std::map<std::string, ProductCurve> products;  // by the weights' type
+  double section_seconds = 0;
+  double attention_flops = 0;
+  double row_elements = 0;
+  double checksum_bytes_per_second = 0;
+  double interleave_bytes_per_second = 0;
+};
 
 // Rates are 0 where they were not measured.
 struct MachineFigures {
   double memory_bytes_per_second = 0;  // read by `threads` threads
   double fma_flops = 0;                // fp32 operations a second, two a multiply-add
   double drive_bytes_per_second = 0;   // of the drive under drive_path
+  double drive_latency_seconds = 0;    // of one read of a block by itself
   std::string drive_path;
+  KernelFigures kernels;
   uint32_t threads = 0;
   std::string isa;
   std::string host;

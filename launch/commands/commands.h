@@ -10,6 +10,7 @@ Command tokenize_command();
 Command detokenize_command();
 Command inspect_command();
 Command pack_command();
+Command plan_command();
 Command doctor_command();
 Command bench_command();
 Command simulate_command();

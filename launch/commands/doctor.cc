@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
 
+#include "launch/calibration.h"
 #include "launch/checks.h"
 #include "launch/commands/commands.h"
 #include "launch/cpu_limit.h"
@@ -88,7 +90,9 @@ class Doctor {
     WorkerPool pool(figures_.threads);
     figures_.fma_flops = measure_fma(pool, *kernels_, kFmaSeconds);
     const auto allowance = memory_allowance("");
-    auto probe = MemoryProbe::create(pool, probe_memory_bytes(allowance ? allowance->bytes : 0));
+    const uint64_t bytes = probe_memory_bytes(allowance ? allowance->bytes : 0);
+    calibrate(pool, bytes);
+    auto probe = MemoryProbe::create(pool, bytes);
     if (!probe) {
       checks_.push_back(failed_check("memory rate", probe.error()));
       exit_code_ = static_cast<int>(probe.error().code);
@@ -104,6 +108,23 @@ class Doctor {
     checks_.push_back({"multiply-add rate", CheckState::kOk,
                        fmt::format("{:.1f} GFLOP/s fp32, {} threads, {}", figures_.fma_flops / 1e9,
                                    figures_.threads, figures_.isa),
+                       ""});
+  }
+
+  // What `plan` and `run` predict with.
+  void calibrate(WorkerPool& pool, uint64_t bytes) {
+    constexpr std::array kTypes = {DType::kBF16, DType::kF16, DType::kF32};
+    auto kernels = measure_kernels(pool, *kernels_, kTypes, bytes);
+    if (!kernels) {
+      checks_.push_back(failed_check("products", kernels.error()));
+      return;
+    }
+    figures_.kernels = std::move(*kernels);
+    const ProductCurve& curve = figures_.kernels.products.at("BF16");
+    checks_.push_back({"products", CheckState::kOk,
+                       fmt::format("{} of BF16 weights with one token, {:.1f} GFLOP/s with many",
+                                   format_rate(2 * curve.front().weights_per_second),
+                                   2e-9 * curve.back().tokens * curve.back().weights_per_second),
                        ""});
   }
 

@@ -1,0 +1,280 @@
+#include "launch/prediction.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "experts/expert_source.h"
+#include "experts/simulation.h"
+#include "launch/cgroup.h"
+#include "launch/model_parts.h"
+#include "runtime/base/align.h"
+#include "runtime/base/prng.h"
+#include "runtime/engine/kv_cache.h"
+#include "runtime/engine/workspace.h"
+#include "runtime/kernels/kernel_table.h"
+
+namespace switchyard {
+namespace {
+
+constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
+constexpr uint64_t kSlabOnHugePages = 4 * kHugePageBytes;  // as Slab has it
+// Pages of the program that plan does not touch and run does, its threads' stacks, its queues.
+constexpr uint64_t kRunBytes = uint64_t{3} << 20;
+constexpr uint32_t kSweepSlots = 8;    // a sweep goes round in
+constexpr uint32_t kTraceTokens = 96;  // of made-up routing, the first third warms the cache
+constexpr uint64_t kGib = uint64_t{1} << 30;
+
+uint64_t slab_resident(uint64_t bytes) {
+  return round_up(bytes, bytes >= kSlabOnHugePages ? kHugePageBytes : kPageBytes);
+}
+
+// Keys and values lie layer by layer; of each layer the first positions are touched.
+uint64_t kv_resident(const ModelSpec& spec, const EngineOptions& options, uint64_t positions) {
+  const uint64_t all = KvCache::bytes(spec, options.context, options.sequences);
+  const uint64_t layers = spec.layers.size(), layer = all / layers;
+  const uint64_t pages = ceil_div(positions, kPagePositions) * options.sequences;
+  const uint64_t pages_all = ceil_div(options.context, kPagePositions) * options.sequences;
+  const uint64_t touched = layer / pages_all * std::min(pages, pages_all);
+  const uint64_t unit = all >= kSlabOnHugePages ? kHugePageBytes : kPageBytes;
+  uint64_t resident = 0, end_before = 0;
+  for (uint64_t i = 0; i < layers; ++i) {
+    const uint64_t begin = std::max(round_down(i * layer, unit), end_before);
+    const uint64_t end = round_up(i * layer + touched, unit);
+    resident += end - std::min(begin, end);
+    end_before = end;
+  }
+  return resident;
+}
+
+double attention_positions(uint32_t rows, uint64_t before) {
+  return static_cast<double>(rows) * (static_cast<double>(before) + (rows + 1) / 2.0);
+}
+
+Result<ModelWork> work_of(const ModelSource& source) {
+  const ModelSpec& spec = source.spec();
+  const ExpertSource& experts = source.experts();
+  const ModelParts parts = TRY(measure_parts(source));
+  ModelWork work;
+  work.layers = static_cast<uint32_t>(spec.layers.size());
+  work.sparse_layers = spec.sparse_layers();
+  work.experts = spec.moe.experts;
+  work.top_k = spec.moe.top_k;
+  work.dense_weights = static_cast<double>(parts.attention.parameters + parts.routers.parameters +
+                                           parts.dense_mlp.parameters);
+  work.shared_weights = static_cast<double>(parts.shared_experts.parameters);
+  work.output_weights = static_cast<double>(spec.vocab) * spec.hidden;
+  work.expert_weights =
+      static_cast<double>(parts.experts.parameters) / static_cast<double>(experts.keys().size());
+  work.weight_bytes = static_cast<double>(dtype_bytes(experts.layout().dtype));
+  for (const ExpertPiece& piece : experts.pieces(experts.keys().front())) {
+    work.read_bytes += static_cast<double>(bytes_in_pages(piece));
+  }
+  const AttentionSpec& attention = spec.attention;
+  work.attention_width = attention.q_width();
+  // Norms, residuals and packing; the combine scales and adds top_k rows; q, k, v and their norms
+  // and rotations; the router's choice. Counted in additions of two rows.
+  work.row_elements = 8.0 * spec.hidden + 2.0 * spec.moe.top_k * spec.hidden +
+                      4.0 * (attention.q_width() + 2.0 * attention.kv_width()) +
+                      16.0 * spec.moe.experts;
+  work.layer_sections = spec.moe.shared_intermediate > 0 ? 7 : 5;
+  return work;
+}
+
+MachineRates rates_of(const MachineFigures& figures, const ModelSource& source,
+                      const EngineOptions& options, double link) {
+  const KernelFigures& kernels = figures.kernels;
+  MachineRates rates;
+  const auto curve =
+      kernels.products.find(std::string(dtype_name(source.experts().layout().dtype)));
+  if (curve != kernels.products.end()) rates.products = curve->second;
+  rates.memory_bytes_per_second = figures.memory_bytes_per_second;
+  rates.section_seconds = kernels.section_seconds;
+  rates.attention_flops = kernels.attention_flops;
+  rates.row_elements = kernels.row_elements;
+  rates.finish_bytes_per_second = source.experts().direct() ? kernels.checksum_bytes_per_second
+                                                            : kernels.interleave_bytes_per_second;
+  rates.drive_bytes_per_second = options.drive_bytes_per_second > 0
+                                     ? options.drive_bytes_per_second
+                                     : figures.drive_bytes_per_second;
+  rates.drive_latency_seconds = figures.drive_latency_seconds;
+  rates.link_bytes_per_second = link;
+  return rates;
+}
+
+// Every token picks at random: what is assumed of a model without a trace.
+RoutingTrace uniform_trace(const ModelSpec& spec) {
+  RoutingTrace trace;
+  trace.shape = {.layers = spec.router_layers(),
+                 .experts = spec.moe.experts,
+                 .top_k = spec.moe.top_k,
+                 .expert_bytes = 0};
+  Prng prng(1);
+  std::vector<uint16_t> experts(spec.moe.experts);
+  for (uint32_t i = 0; i < experts.size(); ++i) experts[i] = static_cast<uint16_t>(i);
+  for (uint32_t token = 0; token < kTraceTokens; ++token) {
+    RoutingStep step;
+    step.phase = token < kTraceTokens / 3 ? TracePhase::kPrefill : TracePhase::kDecode;
+    step.tokens = {-1};
+    for (size_t layer = 0; layer < trace.shape.layers.size(); ++layer) {
+      for (uint32_t k = 0; k < spec.moe.top_k; ++k) {
+        std::swap(experts[k], experts[k + prng.below(experts.size() - k)]);
+        step.routed.push_back({experts[k], 1.0F / static_cast<float>(spec.moe.top_k)});
+      }
+    }
+    trace.steps.push_back(std::move(step));
+  }
+  return trace;
+}
+
+// Everything one prediction is made of.
+class RatePredictor {
+ public:
+  RatePredictor(const ModelSource& source, const EngineOptions& options, const PlannedRun& run,
+            const ModelWork& work, const MachineRates& machine)
+      : source_(source),
+        options_(options),
+        run_(run),
+        work_(work),
+        machine_(machine),
+        experts_(static_cast<uint32_t>(source.experts().keys().size())) {}
+
+  Result<PredictedRates> rates(const MemoryPlan& memory, uint32_t device_slots) const {
+    PredictedRates rates;
+    const uint32_t slots = std::min(memory.slots + device_slots, experts_);
+    const double on_device = static_cast<double>(device_slots) / slots;
+    rates.hit_rate = TRY(hit_rate(slots));
+    const StepCost prefill = prefill_cost(memory, slots, on_device);
+    rates.prefill_seconds = prefill.seconds;
+    rates.prefill = run_.prompt / prefill.seconds;
+    rates.prefill_bottleneck = bottleneck(prefill);
+    const StepCost decode = decode_cost(rates.hit_rate, on_device);
+    rates.decode = options_.sequences / decode.seconds;
+    rates.decode_bottleneck = bottleneck(decode);
+    rates.decode_bytes_read = decode.bytes_read / options_.sequences;
+    return rates;
+  }
+
+ private:
+  // Of decoding. Below one token's cycle some policies keep what comes last again: the real ones
+  // are asked, on routing that knows no favourites unless a trace is given.
+  Result<double> hit_rate(uint32_t slots) const {
+    if (slots >= experts_) return 1.0;
+    const ModelSpec& spec = source_.spec();
+    if (run_.trace == nullptr && options_.policy == kPolicyDefault) {
+      return static_cast<double>(slots) / experts_;
+    }
+    const RoutingTrace uniform = run_.trace ? RoutingTrace{} : uniform_trace(spec);
+    const RoutingTrace& trace = run_.trace ? *run_.trace : uniform;
+    const uint64_t traced = trace.shape.layers.size() * uint64_t{trace.shape.experts};
+    SimulationOptions simulation;
+    simulation.slots =
+        std::max<uint32_t>(trace.shape.top_k, static_cast<uint32_t>(slots * traced / experts_));
+    simulation.policy = options_.policy;
+    simulation.predictor = "none";
+    simulation.expert_bytes = 1 << 20;
+    simulation.bytes_per_second = 1e12;
+    return TRY(simulate(trace, simulation)).hit_rate();
+  }
+
+  // Slots are filled layer by layer while loading; a prompt's sweeps leave them as they are.
+  std::vector<double> filled(uint32_t slots, bool sweeps) const {
+    std::vector<double> resident(work_.sparse_layers);
+    const uint32_t kept = sweeps ? slots - std::min(slots, kSweepSlots) : slots;
+    const double scale = slots > 0 ? static_cast<double>(kept) / slots : 0;
+    for (uint32_t layer = 0; layer < work_.sparse_layers; ++layer) {
+      const double left = static_cast<double>(slots) - static_cast<double>(layer) * work_.experts;
+      resident[layer] = std::clamp(left / work_.experts, 0.0, 1.0) * scale;
+    }
+    return resident;
+  }
+
+  StepCost prefill_cost(const MemoryPlan& memory, uint32_t slots, double on_device) const {
+    StepCost cost;
+    for (uint32_t done = 0; done < run_.prompt;) {
+      const uint32_t rows = std::min(memory.chunk, run_.prompt - done);
+      const double wanted = expected_experts(work_.experts, work_.top_k, rows);
+      const bool sweeps = rows > 1 && wanted * work_.sparse_layers > slots;
+      const bool last = done + rows == run_.prompt;
+      cost.add(step_cost(
+          work_, machine_,
+          {.rows = rows, .positions = attention_positions(rows, done), .logits = last ? 1U : 0U},
+          filled(slots, sweeps && slots < experts_), on_device));
+      done += rows;
+    }
+    return cost;
+  }
+
+  StepCost decode_cost(double hit_rate, double on_device) const {
+    const uint32_t batch = options_.sequences;
+    const double positions = run_.prompt + run_.tokens / 2.0;
+    return step_cost(work_, machine_,
+                     {.rows = batch, .positions = batch * positions, .logits = batch},
+                     std::vector<double>(work_.sparse_layers, hit_rate), on_device);
+  }
+
+  const ModelSource& source_;
+  const EngineOptions& options_;
+  const PlannedRun& run_;
+  const ModelWork& work_;
+  const MachineRates& machine_;
+  const uint32_t experts_;
+};
+
+// All that needs no rates.
+Result<Prediction> predict_memory(const ModelSource& source, const EngineOptions& options,
+                                  const PlannedRun& run) {
+  Prediction prediction;
+  prediction.memory = TRY(Engine::plan(source, options));
+  prediction.experts = static_cast<uint32_t>(source.experts().keys().size());
+  const MemoryPlan& memory = prediction.memory;
+  const uint64_t slot_bytes = source.experts().layout().slot_bytes();
+  prediction.device_slots = static_cast<uint32_t>(
+      std::min<uint64_t>(run.device_bytes / slot_bytes, prediction.experts - memory.slots));
+  prediction.program_bytes = run.program_bytes + kRunBytes;
+  prediction.total_bytes =
+      prediction.program_bytes + slab_resident(memory.dense_bytes) +
+      slab_resident(memory.slots_bytes + memory.staging_bytes) +
+      slab_resident(memory.activation_bytes) +
+      kv_resident(source.spec(), options, uint64_t{run.prompt} + std::max(run.tokens, 1U) - 1);
+  return prediction;
+}
+
+}  // namespace
+
+Result<Prediction> predict(const ModelSource& source, const EngineOptions& options,
+                           const PlannedRun& run, const MachineFigures& figures) {
+  Prediction prediction = TRY(predict_memory(source, options, run));
+  const ModelWork work = TRY(work_of(source));
+  const MachineRates machine = rates_of(figures, source, options, run.link_bytes_per_second);
+  const RatePredictor predictor(source, options, run, work, machine);
+  prediction.rates = TRY(predictor.rates(prediction.memory, prediction.device_slots));
+  EngineOptions more = options;
+  more.memory_bytes += kGib;
+  if (more.expert_bytes_max != UINT64_MAX) more.expert_bytes_max += kGib;
+  const MemoryPlan larger = TRY(Engine::plan(source, more));
+  const uint32_t device_slots =
+      std::min(prediction.device_slots, prediction.experts - larger.slots);
+  prediction.one_more_gib = TRY(predictor.rates(larger, device_slots));
+  return prediction;
+}
+
+bool figures_suffice(const MachineFigures& figures, const ModelSource& source,
+                     const EngineOptions& options) {
+  const KernelFigures& kernels = figures.kernels;
+  const bool measured =
+      kernels.products.contains(std::string(dtype_name(source.experts().layout().dtype))) &&
+      kernels.section_seconds > 0 && kernels.attention_flops > 0 && kernels.row_elements > 0 &&
+      kernels.checksum_bytes_per_second > 0 && kernels.interleave_bytes_per_second > 0;
+  const bool same =
+      figures.threads == options.threads && (options.isa.empty() || options.isa == figures.isa);
+  return measured && same &&
+         (figures.drive_bytes_per_second > 0 || options.drive_bytes_per_second > 0);
+}
+
+uint64_t resident_bytes() {
+  const auto kib = number_of_key(read_small_file("/proc/self/status"), "VmRSS");
+  return kib.value_or(0) * 1024;
+}
+
+}  // namespace switchyard

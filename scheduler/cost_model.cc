@@ -1,0 +1,137 @@
+#include "scheduler/cost_model.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/base/check.h"
+
+namespace switchyard {
+namespace {
+
+// What one layer's experts cost, in seconds, when some of them are read.
+struct ExpertTimes {
+  double compute = 0;  // of one expert
+  double finish = 0;   // of one that was read
+  double read = 0;     // of one
+  double latency = 0;  // until the first bytes
+  double beside = 0;   // of what is computed meanwhile
+  double link = 0;     // of one that crosses a link
+};
+
+struct LayerCost {
+  double seconds = 0;
+  double stall = 0;
+  double link = 0;
+};
+
+// `wanted` experts of which `missing` are read, one after the other; the last one is made ready and
+// computed when its bytes are there. Those on a device come over its link meanwhile.
+LayerCost experts_cost(const ExpertTimes& times, double wanted, double missing, double on_device) {
+  const double busy = times.beside + wanted * times.compute + missing * times.finish;
+  const double link = (wanted - missing) * on_device * times.link;
+  const double after_last = times.compute + times.finish;
+  const double read = missing > 0 ? times.latency + missing * times.read + after_last : 0;
+  const double seconds = std::max({busy, read, link});
+  LayerCost cost{.seconds = seconds};
+  if (seconds > busy) (link > read ? cost.link : cost.stall) = seconds - busy;
+  return cost;
+}
+
+// The mean over how many of `wanted` experts are missing when each is so with `probability`.
+LayerCost mean_experts_cost(const ExpertTimes& times, double wanted, double probability,
+                            double on_device) {
+  const auto count = static_cast<uint32_t>(std::lround(wanted));
+  if (count == 0 || probability <= 0 || probability >= 1) {
+    return experts_cost(times, wanted, wanted * std::clamp(probability, 0.0, 1.0), on_device);
+  }
+  LayerCost mean;
+  const double odds = std::log(probability / (1 - probability));
+  double log_chance = count * std::log1p(-probability);
+  for (uint32_t missing = 0; missing <= count; ++missing) {
+    const double chance = std::exp(log_chance);
+    // So that the mean is that of `wanted`, which need be no whole number.
+    const double scale = wanted / count;
+    const LayerCost cost = experts_cost(times, wanted, missing * scale, on_device);
+    mean.seconds += chance * cost.seconds;
+    mean.stall += chance * cost.stall;
+    mean.link += chance * cost.link;
+    log_chance += std::log((count - missing) / (missing + 1.0)) + odds;
+  }
+  return mean;
+}
+
+}  // namespace
+
+void StepCost::add(const StepCost& other, double times) {
+  seconds += times * other.seconds;
+  stall_seconds += times * other.stall_seconds;
+  memory_seconds += times * other.memory_seconds;
+  bytes_read += times * other.bytes_read;
+  link_seconds += times * other.link_seconds;
+}
+
+double seconds_per_weight(const ProductCurve& curve, double tokens) {
+  CHECK(!curve.empty());
+  const auto seconds = [](const ProductPoint& point) { return 1 / point.weights_per_second; };
+  if (tokens <= curve.front().tokens) return seconds(curve.front());
+  for (size_t i = 1; i < curve.size(); ++i) {
+    if (tokens > curve[i].tokens) continue;
+    const double span = curve[i].tokens - curve[i - 1].tokens;
+    const double at = (tokens - curve[i - 1].tokens) / span;
+    return (1 - at) * seconds(curve[i - 1]) + at * seconds(curve[i]);
+  }
+  return seconds(curve.back()) * tokens / curve.back().tokens;
+}
+
+double expected_experts(uint32_t experts, uint32_t top_k, uint32_t rows) {
+  const double unused = 1 - static_cast<double>(top_k) / experts;
+  return experts * (1 - std::pow(unused, rows));
+}
+
+StepCost step_cost(const ModelWork& work, const MachineRates& machine, const StepShape& step,
+                   std::span<const double> resident, double on_device) {
+  CHECK_THAT(resident.size() == work.sparse_layers, "{} of {}", resident.size(),
+             work.sparse_layers);
+  const double all_rows = seconds_per_weight(machine.products, step.rows);
+  const double wanted = expected_experts(work.experts, work.top_k, step.rows);
+  const double tokens = static_cast<double>(step.rows) * work.top_k / wanted;  // of one expert
+  const double per_layer = step.rows * work.row_elements / machine.row_elements +
+                           work.layer_sections * machine.section_seconds + machine.layer_seconds +
+                           4 * step.positions * work.attention_width / machine.attention_flops;
+  const double expert_bytes = work.expert_weights * work.weight_bytes;
+  const ExpertTimes times = {
+      .compute = work.expert_weights * seconds_per_weight(machine.products, tokens),
+      .finish = expert_bytes / machine.finish_bytes_per_second,
+      .read = work.read_bytes / machine.drive_bytes_per_second,
+      .latency = machine.drive_latency_seconds,
+      .beside = work.shared_weights / work.sparse_layers * all_rows,
+      .link = machine.link_bytes_per_second > 0 ? expert_bytes / machine.link_bytes_per_second : 0};
+  StepCost cost;
+  cost.seconds = work.layers * per_layer + work.dense_weights * all_rows;
+  if (step.logits > 0) {
+    cost.seconds += work.output_weights * seconds_per_weight(machine.products, step.logits);
+  }
+  for (const double share : resident) {
+    const LayerCost layer = mean_experts_cost(times, wanted, 1 - share, on_device);
+    cost.seconds += layer.seconds;
+    cost.stall_seconds += layer.stall;
+    cost.link_seconds += layer.link;
+    cost.bytes_read += wanted * (1 - share) * work.read_bytes;
+  }
+  const double weights = work.dense_weights + work.shared_weights +
+                         (step.logits > 0 ? work.output_weights : 0) +
+                         work.sparse_layers * wanted * work.expert_weights;
+  if (machine.memory_bytes_per_second > 0) {
+    cost.memory_seconds = weights * work.weight_bytes / machine.memory_bytes_per_second;
+  }
+  return cost;
+}
+
+std::string_view bottleneck(const StepCost& cost) {
+  const double computing = cost.seconds - cost.stall_seconds - cost.link_seconds;
+  if (cost.stall_seconds >= std::max(computing, cost.link_seconds)) return "drive";
+  if (cost.link_seconds >= computing) return "link";
+  return cost.memory_seconds >= computing / 2 ? "memory" : "compute";
+}
+
+}  // namespace switchyard
