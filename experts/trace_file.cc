@@ -88,7 +88,7 @@ Status TraceWriter::add(const RoutingStep& step) {
   RoutingStep numbered = step;
   numbered.request += first_request_;
   const std::string block = TRY(encode_trace_step(shape_, numbered));
-  const Status written = write_output(fd_.get(), std::as_bytes(std::span(block)), path_);
+  Status written = write_output(fd_.get(), std::as_bytes(std::span(block)), path_);
   if (!written) {
     // What of the block is there would lie between whole ones when the drive has room again.
     if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0 ||

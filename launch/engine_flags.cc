@@ -115,7 +115,7 @@ Status feed_tokens(Engine& engine, SequenceId sequence, std::span<const TokenId>
     const LogitsWanted now = wanted == LogitsWanted::kLast && !last ? LogitsWanted::kNone : wanted;
     StepPlan plan;
     plan.parts.push_back({sequence, {part.begin(), part.end()}, now, true});
-    const Status done = engine.step(plan, sink);
+    Status done = engine.step(plan, sink);
     if (!done && done.error().code == Code::kStopped) return {};
     if (!done) return done;
     fed += count;

@@ -65,7 +65,7 @@ class Generation {
       if (TRY(take())) return {};
       StepPlan plan;
       plan.parts.push_back({sequence_, {history_.back()}, LogitsWanted::kLast});
-      const Status done = engine_.step(plan, sink());
+      Status done = engine_.step(plan, sink());
       if (!done && done.error().code != Code::kStopped) return done;
       if (!done) result_.finish = Finish::kSignal;
     }
