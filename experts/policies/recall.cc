@@ -1,48 +1,40 @@
 #include "experts/policies/recall.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "runtime/base/exact_math.h"
 
 namespace switchyard {
 namespace {
 
-constexpr double kFading = 0.85;   // of a layer's part in the likeness, with each layer after it
-constexpr double kSharpness = 12;  // how much more the most alike count
-constexpr double kWeight = 5;      // of what is recalled, beside frequencies
+// Fitted to one trace and confirmed on another model's; all lie on a plateau.
+constexpr double kFading = 0.9;     // of a layer's part in the likeness, with each layer after it
+constexpr double kSharpness = 12;   // how much more the most alike count
+constexpr double kPatience = 0.7;   // what a use counts less with each token later
+constexpr double kRecalled = 0.6;   // weight of what is recalled …
+constexpr double kLinked = 0.3;     // … and of what followed the same experts, …
+constexpr double kFast = 0.1;       // … beside frequencies over a few tokens …
+constexpr double kSlow = 0.015;     // … and over many
+constexpr double kLinkPrior = 0.5;  // uses that led nowhere
 
 }  // namespace
 
 RecallPolicy::RecallPolicy(const PolicyShape& shape)
     : keys_(shape.keys),
       layers_(keys_.empty() ? 1 : keys_.back().layer + 1U),
-      frequency_(shape, MultiScalePolicy::scales()),
-      routes_(kTokens),
+      frequency_(shape, {{1.5, kFast}, {12, kSlow}}),
       taken_(keys_.size()),
-      recalled_(keys_.size()) {
-  for (Route& route : routes_) route.taken.resize(layers_);
-}
-
-// How alike the layer's experts were to those of earlier tokens.
-void RecallPolicy::end_layer() {
-  if (clock_.token == 0) return;
-  const auto& mine = route(clock_.token).taken[clock_.layer];
-  if (mine.empty()) return;
-  for (Route& other : routes_) {
-    if (other.token == 0 || other.token == clock_.token) continue;
-    const auto& theirs = other.taken[clock_.layer];
-    const auto same = std::ranges::count_if(theirs, [&](uint32_t place) { return taken_[place]; });
-    other.likeness =
-        other.likeness * kFading + static_cast<double>(same) / static_cast<double>(mine.size());
+      uses_(keys_.size()),
+      likeness_(kTokens),
+      alike_(kTokens),
+      links_(kTokens),
+      score_(keys_.size()) {
+  for (Layer& layer : layers_) layer.routes.resize(kTokens);
+  for (uint32_t place = 0; place < keys_.size(); ++place) {
+    Layer& layer = layers_[keys_[place].layer];
+    if (layer.count++ == 0) layer.first = place;
   }
-  likeness_max_ = likeness_max_ * kFading + 1;
-  for (const uint32_t place : mine) taken_[place] = false;
-}
-
-void RecallPolicy::begin_token() {
-  Route& mine = route(clock_.token);
-  mine.token = clock_.token;
-  for (auto& taken : mine.taken) taken.clear();
-  for (Route& other : routes_) other.likeness = 0;
-  likeness_max_ = 0;
 }
 
 void RecallPolicy::begin_layer(uint16_t layer) {
@@ -50,49 +42,86 @@ void RecallPolicy::begin_layer(uint16_t layer) {
   const uint32_t before = clock_.token;
   clock_.begin_layer(layer);
   if (clock_.token != before) begin_token();
-  stale_ = true;
+}
+
+// The oldest routes make room; what was like the token before makes its successor likely.
+void RecallPolicy::begin_token() {
+  for (Layer& layer : layers_) {
+    std::vector<uint32_t>& mine = layer.routes[slot(clock_.token)];
+    for (const uint32_t place : mine) uses_[place] -= 1;
+    mine.clear();
+  }
+  std::ranges::rotate(likeness_, likeness_.end() - 1);
+  likeness_[slot(clock_.token)] = 0;
 }
 
 void RecallPolicy::use(uint32_t place, float) {
   frequency_.use(place, clock_);
-  route(clock_.token).taken[clock_.layer].push_back(place);
+  layers_[clock_.layer].routes[slot(clock_.token)].push_back(place);
   taken_[place] = true;
+  settled_ = false;
 }
 
-// The layer at work counts as behind: its experts are known.
-void RecallPolicy::refresh() const {
-  stale_ = false;
-  std::ranges::fill(recalled_, 0.0F);
-  double sum = 0;
-  std::vector<double> weights(routes_.size());
-  for (size_t i = 0; i < routes_.size(); ++i) {
-    const Route& other = routes_[i];
-    if (other.token == 0 || other.token == clock_.token) continue;
-    const double alike = likeness_max_ > 0 ? other.likeness / likeness_max_ : 0;
-    weights[i] = exact_exp(kSharpness * (alike - 1));
-    sum += weights[i];
-  }
-  if (!(sum > 0)) return;
-  const auto add = [&](const Route& from, size_t begin, size_t end, double weight) {
-    for (size_t layer = begin; layer < end; ++layer) {
-      for (const uint32_t place : from.taken[layer]) {
-        recalled_[place] += static_cast<float>(weight);
-      }
-    }
-  };
-  const size_t next = clock_.layer + size_t{1};
-  for (size_t i = 0; i < routes_.size(); ++i) {
-    if (weights[i] == 0) continue;
-    const Route& successor = route(routes_[i].token + 1);
-    add(routes_[i], next, layers_, weights[i] / sum);
-    if (successor.token == routes_[i].token + 1) add(successor, 0, next, weights[i] / sum);
+void RecallPolicy::end_layer() {
+  if (!settled_) settle();
+  const std::vector<uint32_t>& mine = route(clock_.token);
+  if (mine.empty()) return;
+  likeness_ = alike_;
+  likeness_max_ = likeness_max_ * kFading + 1;
+  for (const uint32_t place : mine) {
+    taken_[place] = false;
+    uses_[place] += 1;
   }
 }
 
 double RecallPolicy::worth(uint32_t place) const {
-  if (stale_) refresh();
-  return (frequency_.at(place, clock_) + kWeight * recalled_[place]) *
-         MultiScalePolicy::nearness(clock_, keys_[place].layer, layers_);
+  if (!settled_) settle();
+  return score_[place] * MultiScalePolicy::nearness(clock_, keys_[place].layer,
+                                                    static_cast<uint32_t>(layers_.size()));
+}
+
+void RecallPolicy::settle() const {
+  settled_ = true;
+  const Layer& layer = layers_[clock_.layer];
+  for (uint32_t place = layer.first; place < layer.first + layer.count; ++place) {
+    score_[place] = frequency_.at(place, clock_);
+  }
+  compare();
+  recall();
+}
+
+void RecallPolicy::compare() const {
+  const auto mine = static_cast<double>(route(clock_.token).size());
+  for (uint32_t token = oldest(); token < clock_.token; ++token) {
+    const std::vector<uint32_t>& theirs = route(token);
+    uint32_t same = 0;
+    double link = 0;
+    for (const uint32_t place : theirs) {
+      if (!taken_[place]) continue;
+      same += 1;
+      link += 1 / (uses_[place] + kLinkPrior);
+    }
+    double& alike = alike_[slot(token)];
+    alike = likeness_[slot(token)] * kFading;
+    if (same > 0) alike += same / std::sqrt(mine * static_cast<double>(theirs.size()));
+    links_[slot(token)] = link / mine;
+  }
+}
+
+// A token that comes so long after an alike one is expected to follow this one as late.
+void RecallPolicy::recall() const {
+  const double most = likeness_max_ * kFading + 1;
+  double trail = 0, sum = 0;
+  std::vector<double> trails(kTokens);
+  for (uint32_t token = oldest(); token < clock_.token; ++token) {
+    trail = trail * kPatience + exact_exp(kSharpness * (alike_[slot(token)] / most - 1));
+    trails[slot(token)] = trail;
+    sum += trail;
+  }
+  for (uint32_t token = oldest(); token < clock_.token; ++token) {
+    const double amount = kRecalled * trails[slot(token)] / sum + kLinked * links_[slot(token)];
+    for (const uint32_t place : route(token + 1)) score_[place] += amount;
+  }
 }
 
 }  // namespace switchyard

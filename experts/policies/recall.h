@@ -8,10 +8,12 @@
 
 namespace switchyard {
 
-// Multi-scale frequencies, and what earlier tokens with a like route needed: the route so far, the
-// nearest layers first, is compared with those of the last tokens; what the alike took in layers
-// still to come, and what their successors took in layers behind, is worth more. Remembers kTokens
-// routes: kTokens · layers · top-k · 4 bytes.
+// What followed earlier tokens with a like route. When a layer's experts are known, the route so
+// far is compared with those of the last kTokens tokens, the nearest layers counting most; the
+// layer's experts are worth their frequency, what the alike tokens' successors took there, soon or
+// later, and what came at once after the very experts just taken. Worth changes with a layer's own
+// turn alone: foreseeing turns to come has not helped (perf/README.md). Remembers kTokens · layers
+// · top-k · 4 bytes, and a few numbers for each expert.
 class RecallPolicy final : public EvictionPolicy {
  public:
   explicit RecallPolicy(const PolicyShape& shape);
@@ -21,27 +23,36 @@ class RecallPolicy final : public EvictionPolicy {
   double worth(uint32_t place) const override;
 
  private:
-  static constexpr uint32_t kTokens = 128;
-  struct Route {
-    uint32_t token = 0;                        // 0: none
-    std::vector<std::vector<uint32_t>> taken;  // [layers] places
-    double likeness = 0;                       // to the route of the step under way
+  static constexpr uint32_t kTokens = 256;
+  struct Layer {
+    uint32_t first = 0, count = 0;              // its places
+    std::vector<std::vector<uint32_t>> routes;  // [kTokens] places taken; a ring
   };
-  Route& route(uint32_t token) { return routes_[token % kTokens]; }
-  const Route& route(uint32_t token) const { return routes_[token % kTokens]; }
-  void end_layer();
+  static uint32_t slot(uint32_t token) { return token % kTokens; }
+  const std::vector<uint32_t>& route(uint32_t token) const {
+    return layers_[clock_.layer].routes[slot(token)];
+  }
+  uint32_t oldest() const { return clock_.token > kTokens ? clock_.token - kTokens + 1 : 1; }
+
   void begin_token();
-  void refresh() const;
+  void end_layer();
+  void settle() const;
+  void compare() const;
+  void recall() const;
 
   std::vector<ExpertKey> keys_;
-  uint32_t layers_ = 1;
+  std::vector<Layer> layers_;
   TokenClock clock_;
   DecayedFrequency frequency_;
-  std::vector<Route> routes_;            // a ring
-  std::vector<bool> taken_;              // [places] by the layer at work
-  double likeness_max_ = 0;              // of a route equal in all layers so far
-  mutable std::vector<float> recalled_;  // [places]
-  mutable bool stale_ = true;            // recalled_ is
+  std::vector<bool> taken_;       // [places] by the layer at work
+  std::vector<uint32_t> uses_;    // [places] in the routes remembered, without the layer at work
+  std::vector<double> likeness_;  // [kTokens] to the route before the layer at work
+  double likeness_max_ = 0;       // of an equal route
+  // Of the layer at work, as far as its experts are known.
+  mutable bool settled_ = true;
+  mutable std::vector<double> alike_;  // [kTokens] likeness with this layer
+  mutable std::vector<double> links_;  // [kTokens] by way of the same experts taken here
+  mutable std::vector<double> score_;  // [places] as of its layer's last turn
 };
 
 }  // namespace switchyard

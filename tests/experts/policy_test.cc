@@ -107,18 +107,81 @@ TEST_F(PolicyTest, LeastStaleKeepsWhatThisPassUsed) {
   EXPECT_LT(policy->worth(place(0, 1)), policy->worth(place(5, 1)));  // its turn is to come
 }
 
-// Two routes in turn by pairs: what began like the first goes on like it.
-TEST_F(PolicyTest, RecallKnowsALikeRoute) {
+TEST_F(PolicyTest, FreqRecencyIsUsesOverAge) {
+  const auto policy = *make_policy("freq-recency", shape_);
+  for (int i = 0; i < 6; ++i) step(*policy, 1);
+  step(*policy, 2);
+  EXPECT_DOUBLE_EQ(policy->worth(place(5, 1)), 6.0 / 2);
+  EXPECT_DOUBLE_EQ(policy->worth(place(5, 2)), 1.0);
+}
+
+// One layer takes the same two experts always, the other each in its turn.
+TEST_F(PolicyTest, DecayedLfuCountsShares) {
+  const auto policy = *make_policy("decayed-lfu", shape_);
+  for (uint32_t i = 0; i < 40; ++i) {
+    policy->begin_layer(0);
+    policy->use(place(0, 0), 1);
+    policy->begin_layer(1);
+    policy->use(place(1, i % kExperts), 1);
+  }
+  EXPECT_DOUBLE_EQ(policy->worth(place(0, 0)), 1);
+  EXPECT_GT(policy->worth(place(1, 3)), 0.8);  // a fourth of the uses, and yet one of the first
+}
+
+TEST_F(PolicyTest, LayersWhoseTurnIsNextAreWorthMore) {
+  for (const char* name : {"activation", "multi-scale", "recall"}) {
+    const auto policy = *make_policy(name, shape_);
+    for (int i = 0; i < 4; ++i) step(*policy, 1);
+    policy->begin_layer(0);
+    policy->use(place(0, 1), 1);
+    EXPECT_GT(policy->worth(place(1, 1)), policy->worth(place(2, 1))) << name;
+    EXPECT_GT(policy->worth(place(2, 1)), policy->worth(place(9, 1))) << name;
+  }
+}
+
+// 1 is followed by 2, which is followed by 3, which was used later than 2.
+TEST_F(PolicyTest, RecallKnowsWhatFollows) {
+  const auto recall = *make_policy("recall", shape_);
+  const auto blind = *make_policy("multi-scale", shape_);
+  for (EvictionPolicy* policy : {recall.get(), blind.get()}) {
+    for (int i = 0; i < 6; ++i) {
+      for (const uint32_t expert : {1, 2, 3}) step(*policy, expert);
+    }
+    step(*policy, 1);
+  }
+  EXPECT_LT(blind->worth(place(5, 2)), blind->worth(place(5, 3)));
+  EXPECT_GT(recall->worth(place(5, 2)), recall->worth(place(5, 3)));
+}
+
+// The earlier layers tell apart what this layer's own experts do not.
+TEST_F(PolicyTest, RecallComparesWholeRoutes) {
   const auto policy = *make_policy("recall", shape_);
-  for (int i = 0; i < 6; ++i) {
-    for (int j = 0; j < 3; ++j) step(*policy, 1);
-    for (int j = 0; j < 3; ++j) step(*policy, 2);
+  const auto mixed = [&](uint32_t early, uint32_t late) {
+    for (uint16_t layer = 0; layer < kLayers; ++layer) {
+      policy->begin_layer(layer);
+      policy->use(place(layer, layer < 8 ? early : late), 1);
+    }
+  };
+  for (int i = 0; i < 8; ++i) {
+    mixed(1, 0);
+    mixed(1, 2);
+    mixed(3, 0);
+    mixed(3, 1);
   }
-  for (uint16_t layer = 0; layer < 4; ++layer) {
-    policy->begin_layer(layer);
-    policy->use(place(layer, 1), 1);
-  }
-  EXPECT_GT(policy->worth(place(7, 1)), policy->worth(place(7, 2)));
+  mixed(1, 0);
+  EXPECT_GT(policy->worth(place(9, 2)), policy->worth(place(9, 1)));
+  mixed(1, 2);
+  mixed(3, 0);
+  EXPECT_GT(policy->worth(place(9, 1)), policy->worth(place(9, 2)));
+}
+
+// More tokens than it remembers.
+TEST_F(PolicyTest, RecallForgetsTheOldest) {
+  const auto policy = *make_policy("recall", shape_);
+  for (int i = 0; i < 300; ++i) step(*policy, i % 2);
+  for (int i = 0; i < 300; ++i) step(*policy, 2 + i % 2);
+  EXPECT_LT(policy->worth(place(5, 0)), 1e-6);
+  EXPECT_GT(policy->worth(place(5, 2)), 0.1);
 }
 
 TEST_F(PolicyTest, OracleEvictsWhatIsUsedLast) {
