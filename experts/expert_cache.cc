@@ -1,11 +1,11 @@
 #include "experts/expert_cache.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <string>
 #include <utility>
 
+#include "experts/cache_queue.h"
+#include "experts/device_tier.h"
 #include "experts/expert_source.h"
 #include "experts/loader.h"
 #include "experts/policies/registry.h"
@@ -15,7 +15,6 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/spans.h"
 #include "runtime/device/slab.h"
-#include "storage/input_file.h"
 #include "storage/open_queue.h"
 
 namespace switchyard {
@@ -25,27 +24,6 @@ namespace {
 uint32_t loads_max(const ExpertSource& source, const ExpertCacheOptions& options) {
   return source.direct() ? std::min(options.slots, options.queue_depth)
                          : std::min(options.slots, options.staging);
-}
-
-// Why reads through `source`'s files are slower than they might be; empty when they are not.
-std::string page_cache_warning(const ExpertSource& source) {
-  for (const ExpertKey key : source.keys()) {
-    for (const ExpertPiece& piece : source.pieces(key)) {
-      if (piece.file->direct_fd() >= 0) continue;
-      return fmt::format("{}: read through the page cache, which is slower: {}", piece.file->path(),
-                         piece.file->direct_refusal());
-    }
-  }
-  return {};
-}
-
-QueueChoice make_queue(const ExpertSource& source, const ExpertCacheOptions& options,
-                       std::span<std::byte> slab) {
-  if (options.make_queue) return {options.make_queue(slab), {}};
-  QueueChoice choice = open_read_queue(slab, options.queue_depth, true);
-  if (choice.warning.empty()) choice.warning = page_cache_warning(source);
-  if (options.wrap_queue) choice.queue = options.wrap_queue(std::move(choice.queue));
-  return choice;
 }
 
 constexpr double kExpectedMin = 0.3;  // probability from which an expert is kept for its layer
@@ -58,6 +36,7 @@ class ExpertCache::Impl {
   Impl(const ExpertSource& source, const ExpertCacheOptions& options, Slab slab,
        std::unique_ptr<EvictionPolicy> policy, QueueChoice choice);
   ~Impl() { end_request(); }
+  Status open_device(const ExpertCacheOptions& options);
 
   Status fill(const std::function<void(uint64_t, uint64_t)>& progress);
   void request(uint16_t layer, std::span<const ExpertUse> uses, CachePath path);
@@ -65,24 +44,28 @@ class ExpertCache::Impl {
   void prefetch(std::span<const PrefetchJob> jobs);
   void pump();
   uint32_t slots() const { return pool_.size(); }
+  uint32_t device_slots() const { return tier_ ? tier_->slots() : 0; }
   ExpertCacheCounters counters() const;
   void reset_counters();
 
   const std::string queue_name;
-  const std::string warning;
+  std::string warning;
 
  private:
   std::span<std::byte> slot_memory() const;
   std::span<std::byte> staging_memory() const;
   void begin_layer(uint16_t layer);
+  bool want_on_device(ExpertKey key, float gate_weight);
   void want(ExpertKey key);
   std::optional<SlotIndex> take_slot(ExpertKey key);
   void start_misses();
   Status land(LoadEnd end);
+  bool take_fetched();
   Result<bool> land_next(bool may_wait);
   bool all_landed() const { return on_their_way_ == 0 && misses_started_ == misses_.size(); }
   Status wait();
   Status take_all_landed();
+  void offer_to_device();
   void end_request();
 
   const ExpertSource& source_;
@@ -93,6 +76,7 @@ class ExpertCache::Impl {
   SlotPool pool_;
   ExpertLoader loader_;
   Prefetcher prefetcher_;
+  std::unique_ptr<DeviceTier> tier_;  // null: there is no device
   ExpertCacheCounters counters_;
 
   // Of the request under way, or of fill().
@@ -103,8 +87,10 @@ class ExpertCache::Impl {
   size_t misses_started_ = 0;
   uint32_t on_their_way_ = 0;
   std::vector<ExpertKey> retried_;
-  std::vector<SlotIndex> ready_;  // leased on behalf of next()'s caller
-  bool hits_first_ = false;       // ready_ are the request's hits
+  std::vector<LeasedSlot> ready_;         // on behalf of next()'s caller
+  bool hits_first_ = false;               // ready_ are the request's hits
+  std::vector<ExpertKey> below_;          // wanted and not on the device
+  std::vector<PrefetchJob> absent_jobs_;  // of prefetch(), not on the device
 
   // Of the layer whose work goes on.
   bool begun_ = false;
@@ -132,6 +118,21 @@ ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& op
   if (spans_ != nullptr) loader_.record(*spans_, kTrackReads);
 }
 
+Status ExpertCache::Impl::open_device(const ExpertCacheOptions& options) {
+  if (options.device == nullptr) return {};
+  CHECK(options.device->host_readable());
+  if (spans_ != nullptr) spans_->name_track(kTrackCopies, "copies to the device");
+  tier_ = TRY(DeviceTier::create(*options.device, source_, pool_, slab_.span(),
+                                 {.policy = options.policy,
+                                  .future = options.future,
+                                  .memory_bytes_per_second = options.memory_bytes_per_second,
+                                  .drive_bytes_per_second = options.drive_bytes_per_second,
+                                  .spans = spans_,
+                                  .track = kTrackCopies}));
+  if (warning.empty()) warning = tier_->warning();
+  return {};
+}
+
 std::span<std::byte> ExpertCache::Impl::slot_memory() const {
   return slab_.span().first(slots_bytes_);
 }
@@ -154,16 +155,29 @@ void ExpertCache::Impl::begin_layer(uint16_t layer) {
   layer_began_ = demand_ended_ = now;
   waited_before_ = counters_.wait_seconds;
   pool_.begin_layer(layer);
+  if (tier_) tier_->begin_layer(layer);
+}
+
+bool ExpertCache::Impl::want_on_device(ExpertKey key, float gate_weight) {
+  const auto leased = tier_ ? tier_->use(key, gate_weight) : std::nullopt;
+  if (!leased) return false;
+  counters_.hits += 1;
+  counters_.layers[key.layer].hits += 1;
+  ready_.push_back(*leased);
+  return true;
 }
 
 void ExpertCache::Impl::want(ExpertKey key) {
   const auto slot = pool_.locate(key);
-  if (slot && pool_.residency(*slot) == Residency::kResident) {
+  const bool resident = slot && pool_.residency(*slot) == Residency::kResident;
+  if (tier_) tier_->used_below(resident);
+  if (resident) {
     counters_.hits += 1;
     counters_.layers[key.layer].hits += 1;
     prefetcher_.use(*slot);
+    if (tier_ && path_ == CachePath::kKeep && tier_->fetch(*slot)) return;
     pool_.lease(*slot);
-    ready_.push_back(*slot);
+    ready_.push_back({&pool_, *slot});
     return;
   }
   counters_.misses += 1;
@@ -184,11 +198,14 @@ void ExpertCache::Impl::request(uint16_t layer, std::span<const ExpertUse> uses,
   }
   if (layer >= counters_.layers.size()) counters_.layers.resize(layer + size_t{1});
   CHECK_THAT(layer == layer_, "layer {} while the request for layer {} is open", layer, layer_);
+  const size_t before = below_.size();
   for (const ExpertUse& use : uses) {
     const ExpertKey key{layer, use.expert};
+    if (want_on_device(key, use.gate_weight)) continue;
     pool_.use(key, use.gate_weight);
-    want(key);
+    below_.push_back(key);
   }
+  for (size_t i = before; i < below_.size(); ++i) want(below_[i]);
   hits_first_ = !ready_.empty();
   start_misses();
   (void)loader_.pump();  // an error leaves everything as it is: next() meets and returns it
@@ -241,15 +258,23 @@ Status ExpertCache::Impl::land(LoadEnd end) {
   }
   pool_.loaded(end.slot);
   pool_.lease(end.slot);
-  ready_.push_back(end.slot);
+  ready_.push_back({&pool_, end.slot});
   counters_.bytes_read += end.bytes;
   if (all_landed()) demand_ended_ = now_();
   return {};
 }
 
-// Brings one more load to its end; false when there is none left, or none without waiting.
+bool ExpertCache::Impl::take_fetched() {
+  if (!tier_) return false;
+  const std::vector<LeasedSlot> fetched = tier_->take_fetched();
+  ready_.insert(ready_.end(), fetched.begin(), fetched.end());
+  return !fetched.empty();
+}
+
+// Brings one more load or copy to its end; false when there is none left, or none without waiting.
 Result<bool> ExpertCache::Impl::land_next(bool may_wait) {
   while (true) {
+    if (take_fetched()) return true;
     start_misses();
     TRY_STATUS(loader_.pump());
     if (auto end = loader_.take()) {
@@ -258,15 +283,17 @@ Result<bool> ExpertCache::Impl::land_next(bool may_wait) {
       if (ready_.size() > ready) return true;
       continue;
     }
-    if (all_landed() || !may_wait) return false;
+    if ((all_landed() && !(tier_ && tier_->fetching())) || !may_wait) return false;
     TRY_STATUS(wait());
   }
 }
 
+// A copy that nobody waits for may hold the slot that a read needs.
 Status ExpertCache::Impl::wait() {
-  CHECK_THAT(loader_.reading(), "the leases on all {} slots are held", pool_.size());
+  const bool copy = tier_ && tier_->copying() && (tier_->fetching() || !loader_.reading());
+  CHECK_THAT(copy || loader_.reading(), "the leases on all {} slots are held", pool_.size());
   const double begin_seconds = now_();
-  Status status = loader_.wait();
+  Status status = copy ? tier_->wait() : loader_.wait();
   const double end_seconds = now_();
   counters_.wait_seconds += end_seconds - begin_seconds;
   if (spans_ != nullptr) spans_->add(kTrackWait, "wait", begin_seconds, end_seconds);
@@ -287,16 +314,27 @@ Result<std::vector<ExpertLease>> ExpertCache::Impl::next() {
     return tl::unexpected(status.error());
   }
   hits_first_ = false;
-  if (ready_.empty()) end_request();
+  if (ready_.empty()) {
+    offer_to_device();
+    end_request();
+  }
   const ExpertLayout& layout = source_.layout();
   std::vector<ExpertLease> leases;
   leases.reserve(ready_.size());
-  for (const SlotIndex slot : ready_) {
+  for (const auto& [pool, slot] : ready_) {
     leases.push_back(
-        ExpertLease(pool_, slot, pool_.key(slot), layout.view(pool_.memory(slot).data())));
+        ExpertLease(*pool, slot, pool->key(slot), layout.view(pool->memory(slot).data())));
   }
   ready_.clear();
   return leases;
+}
+
+// What was computed from the host's slots; a sweep leaves the device as it is.
+void ExpertCache::Impl::offer_to_device() {
+  if (!tier_ || path_ == CachePath::kSweep) return;
+  for (const ExpertKey key : below_) {
+    if (const auto slot = pool_.find(key)) tier_->offer(*slot);
+  }
 }
 
 // What is on its way ends as abandoned, whenever the drive is done with it.
@@ -312,19 +350,26 @@ void ExpertCache::Impl::end_request() {
   misses_.clear();
   misses_started_ = 0;
   retried_.clear();
-  for (const SlotIndex slot : ready_) pool_.unlease(slot);
+  for (const LeasedSlot& leased : ready_) leased.pool->unlease(leased.slot);
   ready_.clear();
+  if (tier_) tier_->drop_fetched();
+  below_.clear();
   hits_first_ = false;
   open_ = false;
 }
 
 void ExpertCache::Impl::prefetch(std::span<const PrefetchJob> jobs) {
+  absent_jobs_.clear();
   for (const PrefetchJob& job : jobs) {
-    if (job.probability >= kExpectedMin) pool_.expect(job.key);
+    const bool on_device = tier_ && tier_->holds(job.key);
+    if (!on_device) absent_jobs_.push_back(job);
+    if (job.probability < kExpectedMin) continue;
+    pool_.expect(job.key);
+    if (tier_) tier_->expect(job.key);
   }
   const double began = now_();
   const uint64_t started = prefetcher_.counters().started;
-  prefetcher_.start(jobs);
+  prefetcher_.start(absent_jobs_);
   (void)loader_.pump();  // as in request()
   const auto more = static_cast<double>(prefetcher_.counters().started - started);
   overhead_seconds_ += more > 0 ? now_() - began : 0;
@@ -333,6 +378,7 @@ void ExpertCache::Impl::prefetch(std::span<const PrefetchJob> jobs) {
 // Speculation's own failures are its own affair.
 void ExpertCache::Impl::pump() {
   const double began = now_();
+  if (tier_) tier_->poll();
   if (!loader_.pump() || open_) return;
   uint32_t landed = 0;
   for (; auto end = loader_.take(); ++landed) (void)land(std::move(*end));
@@ -357,12 +403,14 @@ Status ExpertCache::Impl::fill(const std::function<void(uint64_t, uint64_t)>& pr
   const double began = now_();
   Result<bool> landed = true;
   while ((landed = land_next(true)) && *landed) {
-    pool_.unlease(ready_.back());
+    pool_.unlease(ready_.back().slot);
     ready_.clear();
     if (progress) progress(counters_.bytes_read - before.bytes_read, bytes_all);
   }
-  prefetcher_.gate().observe_drive(static_cast<double>(counters_.bytes_read - before.bytes_read),
-                                   now_() - began);
+  const double seconds = now_() - began;
+  const auto bytes = static_cast<double>(counters_.bytes_read - before.bytes_read);
+  prefetcher_.gate().observe_drive(bytes, seconds);
+  if (tier_ && bytes > 0 && seconds > 0) tier_->observe_drive(bytes / seconds);
   counters_ = before;
   end_request();
   if (landed) return {};
@@ -372,6 +420,7 @@ Status ExpertCache::Impl::fill(const std::function<void(uint64_t, uint64_t)>& pr
 ExpertCacheCounters ExpertCache::Impl::counters() const {
   ExpertCacheCounters counters = counters_;
   counters.prefetch = prefetcher_.counters();
+  if (tier_) counters.device = tier_->counters();
   return counters;
 }
 
@@ -379,6 +428,7 @@ void ExpertCache::Impl::reset_counters() {
   counters_ = {};
   waited_before_ = 0;
   prefetcher_.reset_counters();
+  if (tier_) tier_->reset_counters();
 }
 
 uint64_t ExpertCache::slab_bytes(const ExpertSource& source, uint32_t slots, uint32_t staging) {
@@ -393,9 +443,11 @@ Result<std::unique_ptr<ExpertCache>> ExpertCache::create(const ExpertSource& sou
       options.policy, {.slots = options.slots, .keys = source.keys(), .future = options.future}));
   Slab slab =
       TRY(Slab::allocate(slab_bytes(source, options.slots, options.staging), "expert slots"));
-  QueueChoice choice = make_queue(source, options, slab.span());
-  return std::unique_ptr<ExpertCache>(new ExpertCache(std::make_unique<Impl>(
-      source, options, std::move(slab), std::move(policy), std::move(choice))));
+  QueueChoice choice = open_cache_queue(source, options, slab.span());
+  auto impl = std::make_unique<Impl>(source, options, std::move(slab), std::move(policy),
+                                     std::move(choice));
+  TRY_STATUS(impl->open_device(options));
+  return std::unique_ptr<ExpertCache>(new ExpertCache(std::move(impl)));
 }
 
 ExpertCache::ExpertCache(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -414,6 +466,7 @@ void ExpertCache::prefetch(std::span<const PrefetchJob> jobs) { impl_->prefetch(
 void ExpertCache::pump() { impl_->pump(); }
 
 uint32_t ExpertCache::slots() const { return impl_->slots(); }
+uint32_t ExpertCache::device_slots() const { return impl_->device_slots(); }
 ExpertCacheCounters ExpertCache::counters() const { return impl_->counters(); }
 void ExpertCache::reset_counters() { impl_->reset_counters(); }
 const std::string& ExpertCache::queue_name() const { return impl_->queue_name; }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "experts/device_tier.h"
 #include "experts/expert_lease.h"
 #include "experts/policies/registry.h"
 #include "experts/prefetcher.h"
@@ -36,7 +37,11 @@ struct ExpertCacheOptions {
   // Puts a faulty or slower drive before the real one; empty: nothing.
   std::function<std::unique_ptr<ReadQueue>(std::unique_ptr<ReadQueue>)> wrap_queue = {};
   std::function<double()> now_seconds = {};  // empty: the steady clock
-  Spans* spans = nullptr;                    // records reads and waits; outlives the cache
+  // Where experts lie above the slots; the processor can read its memory, and it outlives the
+  // cache. Null: nowhere.
+  Device* device = nullptr;
+  double memory_bytes_per_second = 0;  // the host's, to weigh copies against; 0: an assumption
+  Spans* spans = nullptr;              // records reads, copies and waits; outlives the cache
 };
 
 struct LayerUses {
@@ -45,15 +50,17 @@ struct LayerUses {
 };
 
 // The tracks of what is recorded; reads take those behind.
-inline constexpr uint32_t kTrackAttention = 0, kTrackExperts = 1, kTrackWait = 2, kTrackReads = 3;
+inline constexpr uint32_t kTrackAttention = 0, kTrackExperts = 1, kTrackWait = 2, kTrackCopies = 3,
+                          kTrackReads = 4;
 
 struct ExpertCacheCounters {
-  uint64_t hits = 0;        // resident when requested, prefetched ones too
+  uint64_t hits = 0;        // resident when requested, on the device or prefetched too
   uint64_t misses = 0;      // not, prefetched ones that were late too
   uint64_t bytes_read = 0;  // of experts that landed
   uint64_t retries = 0;     // loads begun again after a failure
   double wait_seconds = 0;  // next() had nothing ready
   PrefetchCounters prefetch;
+  DeviceTierCounters device;
   std::vector<LayerUses> layers;  // [the model's layers], as far as there were requests
 };
 
@@ -77,15 +84,17 @@ class ExpertCache {
 
   // Bytes of slab that `slots` and `staging` take.
   static uint64_t slab_bytes(const ExpertSource& source, uint32_t slots, uint32_t staging);
-  uint32_t slots() const;
+  uint32_t slots() const;         // of the host
+  uint32_t device_slots() const;  // above them
 
   // Fills the slots in the source's order as far as they reach. Blocks. Counts neither hits nor
   // misses.
   Status fill(const std::function<void(uint64_t bytes_done, uint64_t bytes_all)>& progress);
 
   // Starts a layer's work: `uses` (distinct, in any order) of `layer`. Resident ones are leased at
-  // once, the others' reads submitted as far as slots reach. While the request is not over, another
-  // call adds to it.
+  // once, those on the device before the host's (unless copying one there first is quicker), the
+  // others' reads submitted as far as slots reach. While the request is not over, another call adds
+  // to it.
   void request(uint16_t layer, std::span<const ExpertUse> uses, CachePath path = CachePath::kKeep);
   // Leases on experts of the request that are ready, each once: first all that were resident, then
   // those whose reads have landed; blocks only while there is none. Empty when all were given: the

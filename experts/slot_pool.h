@@ -51,6 +51,8 @@ class SlotPool {
   // worth least, else of an expected one, as far as `victims` allows. Nothing when there is no such
   // slot: the others are leased, loading or spared.
   std::optional<SlotIndex> take(ExpertKey key, Victims victims = Victims::kAny);
+  // Whose slot take() would choose if none were absent.
+  std::optional<SlotIndex> victim(Victims victims) const;
   void loaded(SlotIndex slot);       // the expert is in it, whole and verified
   void load_failed(SlotIndex slot);  // nothing writes there any more
   // Nobody waits for what is being loaded there: the expert counts as absent and may be loaded
@@ -70,7 +72,6 @@ class SlotPool {
     Residency residency = Residency::kAbsent;
   };
   void mark(SlotIndex slot, Residency to);
-  std::optional<SlotIndex> victim(Victims victims) const;
   void evict(SlotIndex slot);
 
   std::span<std::byte> memory_;
