@@ -1,6 +1,7 @@
 #include "experts/policies/recall.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "runtime/base/exact_math.h"
@@ -8,9 +9,10 @@
 namespace switchyard {
 namespace {
 
-// Fitted to one trace and confirmed on another model's; all lie on a plateau.
+// Fitted to one model's trace, looked at on another's; all lie on a plateau.
 constexpr double kFading = 0.9;     // of a layer's part in the likeness, with each layer after it
 constexpr double kSharpness = 12;   // how much more the most alike count
+constexpr uint32_t kSteps = 512;    // in which likeness is told apart
 constexpr double kPatience = 0.7;   // what a use counts less with each token later
 constexpr double kRecalled = 0.6;   // weight of what is recalled …
 constexpr double kLinked = 0.3;     // … and of what followed the same experts, …
@@ -30,6 +32,9 @@ RecallPolicy::RecallPolicy(const PolicyShape& shape)
       alike_(kTokens),
       links_(kTokens),
       score_(keys_.size()) {
+  for (uint32_t i = 0; i <= kSteps; ++i) {
+    trust_.push_back(exact_exp(kSharpness * (i / static_cast<double>(kSteps) - 1)));
+  }
   for (Layer& layer : layers_) layer.routes.resize(kTokens);
   for (uint32_t place = 0; place < keys_.size(); ++place) {
     Layer& layer = layers_[keys_[place].layer];
@@ -110,11 +115,12 @@ void RecallPolicy::compare() const {
 
 // A token that comes so long after an alike one is expected to follow this one as late.
 void RecallPolicy::recall() const {
-  const double most = likeness_max_ * kFading + 1;
+  const double scale = kSteps / (likeness_max_ * kFading + 1);
   double trail = 0, sum = 0;
-  std::vector<double> trails(kTokens);
+  std::array<double, kTokens> trails;
   for (uint32_t token = oldest(); token < clock_.token; ++token) {
-    trail = trail * kPatience + exact_exp(kSharpness * (alike_[slot(token)] / most - 1));
+    const auto step = static_cast<uint32_t>(alike_[slot(token)] * scale);
+    trail = trail * kPatience + trust_[std::min(step, kSteps)];
     trails[slot(token)] = trail;
     sum += trail;
   }

@@ -42,6 +42,7 @@ class RecallPolicy final : public EvictionPolicy {
 
   std::vector<ExpertKey> keys_;
   std::vector<Layer> layers_;
+  std::vector<double> trust_;  // by likeness: how much such a token counts
   TokenClock clock_;
   DecayedFrequency frequency_;
   std::vector<bool> taken_;       // [places] by the layer at work

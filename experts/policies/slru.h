@@ -8,11 +8,12 @@
 namespace switchyard {
 
 // Segmented LRU: an expert that is used again while resident is protected; of the protected, which
-// hold four fifths of the slots at most, the one used longest ago falls back to probation.
+// hold half of the slots at most, the one used longest ago falls back to probation. (With four
+// fifths probation is shorter than the way to an expert's next turn: nothing is ever promoted.)
 class SlruPolicy final : public EvictionPolicy {
  public:
   explicit SlruPolicy(const PolicyShape& shape)
-      : protected_max_(shape.slots * 4 / 5), states_(shape.keys.size()) {}
+      : protected_max_(shape.slots / 2), states_(shape.keys.size()) {}
 
   void use(uint32_t place, float) override {
     State& state = states_[place];
