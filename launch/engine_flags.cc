@@ -7,10 +7,12 @@
 
 #include "experts/expert_source.h"
 #include "launch/cpu_limit.h"
+#include "launch/machine.h"
 #include "launch/memory_limit.h"
 #include "launch/options.h"
 #include "launch/progress.h"
 #include "runtime/base/units.h"
+#include "runtime/device/device.h"
 
 namespace switchyard {
 namespace {
@@ -23,6 +25,17 @@ Result<uint64_t> memory_bytes(const EngineFlags& flags) {
   if (const auto allowance = memory_allowance("")) return default_memory_bytes(allowance->bytes);
   return fail(Code::kNoMemory, "cannot tell how much memory there is", "/proc/meminfo",
               "give --memory SIZE");
+}
+
+// And what of this machine its use depends on.
+Status choose_device(const EngineFlags& flags, EngineOptions& options) {
+  auto device = make_device(flags.device.value_or("none"));
+  if (!device && device.error().where.empty()) device.error().where = "--device";
+  options.device = TRY(std::move(device));
+  if (options.device == nullptr) return {};
+  const auto figures = load_machine_figures();
+  if (figures) options.memory_bytes_per_second = figures->memory_bytes_per_second;
+  return {};
 }
 
 Result<uint64_t> expert_bytes_max(const EngineFlags& flags, const ModelSource& source) {
@@ -50,6 +63,8 @@ void EngineFlags::add_to(OptionList& list) {
                         kPredictorDefault));
   list.flag("--no-prefetch", no_prefetch, "guesses choose what stays, and start no reads");
   list.text("--drive", "RATE", drive, "holds reads of experts to this rate, 950MB/s");
+  list.text("--device", "none|sim:CAPACITY,RATE,LATENCY|cuda[:N]", device,
+            "where experts lie beside host memory, such as sim:8GiB,16GB/s,10us: a simulated GPU");
   list.text("--faults", "SEED[,KIND[=RATE]...]", faults,
             "spoils reads: eio, short-read, bit-flip, delay; a rate of 0.01 unless given");
   list.count("--chunk", chunk, 1, kChunkMax, "tokens of a prompt computed together at most");
@@ -71,6 +86,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
     if (!rate) rate.error().where = "--drive";
     options.drive_bytes_per_second = TRY(std::move(rate));
   }
+  TRY_STATUS(choose_device(flags, options));
   options.chunk = flags.chunk.value_or(0);
   options.context = context;
   options.other_bytes = other_bytes;

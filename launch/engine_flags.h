@@ -25,6 +25,7 @@ struct EngineFlags {
   bool no_prefetch = false;
   std::optional<std::string> faults;
   std::optional<std::string> drive;
+  std::optional<std::string> device;
   std::optional<uint32_t> chunk;
 
   void add_to(OptionList& options);

@@ -13,6 +13,7 @@
 #include "launch/cgroup.h"
 #include "runtime/base/hash.h"
 #include "runtime/base/units.h"
+#include "runtime/device/device.h"
 
 namespace switchyard {
 namespace {
@@ -86,6 +87,35 @@ std::string prefetch_summary(const RunReport& report) {
   return text + "\n";
 }
 
+Json tiers_json(const RunReport& report) {
+  const EngineCounters& all = report.generation.all;
+  return {{"device",
+           {{"name", report.device},
+            {"hits", all.device.hits},
+            {"slots", report.device_slots},
+            {"copies", all.device.copies},
+            {"copied_bytes", all.device.copied_bytes},
+            {"copies_failed", all.device.copies_failed}}},
+          {"host", {{"hits", all.expert_hits - all.device.hits}, {"slots", report.memory.slots}}},
+          {"drive", {{"misses", all.expert_misses}}}};
+}
+
+std::string device_summary(const RunReport& report) {
+  if (report.device_slots == 0) return {};
+  const EngineCounters& all = report.generation.all;
+  const auto share = [&](uint64_t uses) {
+    return 100 * rate(static_cast<double>(uses),
+                      static_cast<double>(all.expert_hits + all.expert_misses));
+  };
+  return fmt::format(
+      "device {}: {} slots, {:.1f} % of the experts' uses, {:.1f} % in host memory, {:.1f} % on "
+      "the "
+      "drive; {} copies, {}\n",
+      report.device, report.device_slots, share(all.device.hits),
+      share(all.expert_hits - all.device.hits), share(all.expert_misses), all.device.copies,
+      format_size(all.device.copied_bytes));
+}
+
 std::string part_of_prompt(const RunReport& report) {
   const uint64_t done = report.generation.prompt_done;
   return done < report.prompt_tokens ? fmt::format(" ({} computed)", done) : "";
@@ -145,6 +175,7 @@ Json report_json(const RunReport& report) {
         {"late", made.all.prefetch.late},
         {"misses_by_layer", misses_by_layer(made.all)},
         {"slots", report.memory.slots},
+        {"tiers", tiers_json(report)},
         {"count", report.experts}}},
       {"io",
        {{"bytes_read", made.all.expert_bytes_read},
@@ -202,6 +233,7 @@ std::string report_summary(const RunReport& report) {
                       format_rate(weights), of_limit(weights, limits.memory_bytes_per_second),
                       format_size(report.peak_rss_bytes), format_size(report.memory.budget_bytes),
                       report.threads, report.isa);
+  text += device_summary(report);
   text += prefetch_summary(report);
   if (limits.memory_bytes_per_second <= 0 || limits.drive_bytes_per_second <= 0) {
     text += "run `switchyard doctor` once to compare with this machine's limits\n";
@@ -209,14 +241,17 @@ std::string report_summary(const RunReport& report) {
   return text;
 }
 
-uint64_t peak_rss_bytes() {
+uint64_t peak_rss_bytes(const Device* device) {
+  uint64_t peak = 0;
   // Not getrusage first: its number may be that of the process which started this one.
   if (const auto kib = number_of_key(read_small_file("/proc/self/status"), "VmHWM")) {
-    return *kib * 1024;
+    peak = *kib * 1024;
+  } else {
+    struct rusage usage {};
+    ::getrusage(RUSAGE_SELF, &usage);
+    peak = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
   }
-  struct rusage usage {};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  return peak - std::min(peak, device != nullptr ? device->host_bytes_peak() : 0);
 }
 
 }  // namespace switchyard

@@ -12,6 +12,8 @@
 
 namespace switchyard {
 
+class Device;
+
 // What this machine was measured to give; 0: not known.
 struct MachineLimits {
   double memory_bytes_per_second = 0;
@@ -29,6 +31,8 @@ struct RunReport {
   std::string isa;
   std::string read_path;
   std::string policy, predictor;
+  std::string device = "none";
+  uint32_t device_slots = 0;
   std::optional<double> oracle_hit_rate;  // of the last tokens
   // Of the predictor: [horizons][layers that have routers]; empty: nothing was guessed.
   std::vector<std::vector<LayerRecall>> recall;
@@ -49,7 +53,8 @@ Json report_json(const RunReport& report);
 // Several lines.
 std::string report_summary(const RunReport& report);
 
-// The largest resident size this process ever had.
-uint64_t peak_rss_bytes();
+// The largest resident size this process ever had, without what stood for `device`'s memory (null:
+// there is none).
+uint64_t peak_rss_bytes(const Device* device);
 
 }  // namespace switchyard

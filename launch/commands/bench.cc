@@ -248,7 +248,7 @@ class Bench {
           {{"budget_bytes", plan.budget_bytes},
            {"planned_bytes", plan.total_bytes()},
            {"probe_bytes", memory_->bytes()},
-           {"peak_rss_bytes", peak_rss_bytes()}}},
+           {"peak_rss_bytes", peak_rss_bytes(engine_options_.device.get())}}},
          {"experts", {{"slots", plan.slots}, {"count", source_->experts().keys().size()}}},
          {"io", {{"path", engine_->read_path()}}}});
     return write_json(*options_.json, report, console_);

@@ -227,7 +227,7 @@ class Evaluation {
          {"memory",
           {{"budget_bytes", memory.budget_bytes},
            {"planned_bytes", memory.total_bytes()},
-           {"peak_rss_bytes", peak_rss_bytes()}}},
+           {"peak_rss_bytes", peak_rss_bytes(engine_options_.device.get())}}},
          {"experts",
           {{"hits", counters.expert_hits},
            {"misses", counters.expert_misses},

@@ -197,7 +197,7 @@ class Plan {
     } else {
       TRY_STATUS(measure_batch(*engine, measured));
     }
-    measured.peak_rss_bytes = peak_rss_bytes();
+    measured.peak_rss_bytes = peak_rss_bytes(engine_options_.device.get());
     return measured;
   }
 

@@ -30,6 +30,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
 #include "runtime/base/spans.h"
+#include "runtime/device/device.h"
 
 namespace switchyard {
 namespace {
@@ -222,7 +223,7 @@ class Run {
     report_.prompt_tokens = request_.prompt.size();
     report_.load_bytes = engine.load_bytes();
     report_.memory = engine.memory_plan();
-    report_.peak_rss_bytes = peak_rss_bytes();
+    report_.peak_rss_bytes = peak_rss_bytes(engine_options_.device.get());
     report_.isa = engine.isa();
     report_.read_path = engine.read_path();
     report_.oracle_hit_rate = engine.oracle_hit_rate();
@@ -231,6 +232,8 @@ class Run {
     }
     report_.policy = engine_options_.policy;
     report_.predictor = engine_options_.predictor;
+    if (engine_options_.device) report_.device = engine_options_.device->name();
+    report_.device_slots = engine.device_slots();
     report_.threads = engine_options_.threads;
     report_.context = request_.context;
     report_.experts = static_cast<uint32_t>(source_->experts().keys().size());

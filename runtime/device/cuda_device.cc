@@ -85,7 +85,7 @@ class CudaDevice final : public Device {
   uint64_t capacity_bytes() const override { return capacity_bytes_; }
   bool host_readable() const override { return false; }
   LinkRates link() const override { return link_; }
-  uint64_t host_bytes_resident() const override { return 0; }
+  uint64_t host_bytes_peak() const override { return 0; }
 
   Result<DeviceMemory> allocate(size_t bytes, const char* what) override;
   Result<std::unique_ptr<HostPin>> pin(std::span<std::byte> bytes) override;

@@ -69,11 +69,12 @@ class Device {
  public:
   virtual ~Device() = default;
 
-  virtual std::string_view name() const = 0;         // "host", "sim", "cuda:0"
-  virtual uint64_t capacity_bytes() const = 0;       // that allocate() gives altogether
-  virtual bool host_readable() const = 0;            // the processor can read its memory
-  virtual LinkRates link() const = 0;                // from host memory to its own
-  virtual uint64_t host_bytes_resident() const = 0;  // of host memory that stand for its own now
+  virtual std::string_view name() const = 0;    // "host", "sim", "cuda:0"
+  virtual uint64_t capacity_bytes() const = 0;  // that allocate() gives altogether
+  virtual bool host_readable() const = 0;       // the processor can read its memory
+  virtual LinkRates link() const = 0;           // from host memory to its own
+  // The most host memory that ever stood for its own at once: resident as a whole.
+  virtual uint64_t host_bytes_peak() const = 0;
 
   // kNoMemory. `what` says in the error what the memory was for.
   virtual Result<DeviceMemory> allocate(size_t bytes, const char* what) = 0;

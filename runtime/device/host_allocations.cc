@@ -28,6 +28,8 @@ Result<std::span<std::byte>> HostAllocations::allocate(std::string_view device, 
   for (size_t at = 0; at < slab.size(); at += kPageBytes) slab.data()[at] = std::byte{0};
   allocations_.push_back({std::move(slab), bytes});
   used_bytes_ += bytes;
+  bytes_now_ += allocations_.back().slab.size();
+  bytes_peak_ = std::max(bytes_peak_, bytes_now_);
   return allocations_.back().slab.span().first(bytes);
 }
 
@@ -37,13 +39,8 @@ void HostAllocations::release(std::span<std::byte> bytes) {
   });
   CHECK(at != allocations_.end());
   used_bytes_ -= at->bytes;
+  bytes_now_ -= at->slab.size();
   allocations_.erase(at);
-}
-
-uint64_t HostAllocations::resident_bytes() const {
-  uint64_t bytes = 0;
-  for (const Allocation& allocation : allocations_) bytes += allocation.slab.size();
-  return bytes;
 }
 
 }  // namespace switchyard

@@ -19,8 +19,8 @@ class HostAllocations {
   // kNoMemory naming `device` and what is left of it, or the system's refusal.
   Result<std::span<std::byte>> allocate(std::string_view device, size_t bytes, const char* what);
   void release(std::span<std::byte> bytes);
-  // In whole pages of their slabs, all of them resident.
-  uint64_t resident_bytes() const;
+  // The most there ever was at once, in whole pages, all of them resident.
+  uint64_t bytes_peak() const { return bytes_peak_; }
 
  private:
   struct Allocation {
@@ -29,6 +29,7 @@ class HostAllocations {
   };
   const uint64_t capacity_bytes_;
   uint64_t used_bytes_ = 0;
+  uint64_t bytes_now_ = 0, bytes_peak_ = 0;  // in whole pages
   std::vector<Allocation> allocations_;
 };
 

@@ -14,7 +14,7 @@ class HostDevice final : public Device {
   uint64_t capacity_bytes() const override { return allocations_.capacity_bytes(); }
   bool host_readable() const override { return true; }
   LinkRates link() const override { return {}; }
-  uint64_t host_bytes_resident() const override { return 0; }  // it stands for nothing else
+  uint64_t host_bytes_peak() const override { return 0; }  // it stands for nothing else
 
   Result<DeviceMemory> allocate(size_t bytes, const char* what) override;
   Result<std::unique_ptr<HostPin>> pin(std::span<std::byte> bytes) override;

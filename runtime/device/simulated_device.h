@@ -28,7 +28,7 @@ class SimulatedDevice final : public Device {
   uint64_t capacity_bytes() const override { return allocations_.capacity_bytes(); }
   bool host_readable() const override { return true; }
   LinkRates link() const override { return {link_.bytes_per_second, link_.latency_seconds}; }
-  uint64_t host_bytes_resident() const override { return allocations_.resident_bytes(); }
+  uint64_t host_bytes_peak() const override { return allocations_.bytes_peak(); }
 
   Result<DeviceMemory> allocate(size_t bytes, const char* what) override;
   Result<std::unique_ptr<HostPin>> pin(std::span<std::byte> bytes) override;

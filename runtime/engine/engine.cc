@@ -10,6 +10,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/spans.h"
+#include "runtime/device/device.h"
 #include "runtime/device/worker_pool.h"
 #include "runtime/engine/attention_block.h"
 #include "runtime/engine/dense_weights.h"
@@ -92,6 +93,32 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
   return needs;
 }
 
+Result<ExpertCacheOptions> cache_options(const ModelSource& source, const EngineOptions& options,
+                                         const MemoryPlan& plan) {
+  const ModelSpec& spec = source.spec();
+  ExpertCacheOptions cache;
+  cache.slots = plan.slots;
+  cache.staging = plan.staging;
+  cache.policy = options.policy;
+  cache.spans = options.spans;
+  cache.device = options.device.get();
+  cache.memory_bytes_per_second = options.memory_bytes_per_second;
+  if (options.prefetch) {
+    cache.prefetch_bytes_per_step =
+        source.experts().expert_bytes() * spec.moe.top_k * spec.sparse_layers();
+  }
+  if (!options.faults.empty() || options.drive_bytes_per_second > 0) {
+    cache.wrap_queue = TRY(drive_in_front(source, options));
+  }
+  return cache;
+}
+
+Status check_device(const Device* device) {
+  if (device == nullptr || device->host_readable()) return {};
+  return fail(Code::kConfig, "experts there are not computed yet: there are no kernels for it",
+              std::string(device->name()), "use --device none or sim:CAPACITY,RATE,LATENCY");
+}
+
 std::vector<uint16_t> inverse_order(const std::vector<uint16_t>& order) {
   std::vector<uint16_t> leaf(order.size());
   for (size_t i = 0; i < order.size(); ++i) leaf[order[i]] = static_cast<uint16_t>(i);
@@ -128,6 +155,7 @@ class Engine::Impl {
   DenseWeights weights;
   KvCache kv;
   Workspace workspace;
+  std::shared_ptr<Device> device;  // null: none
   std::unique_ptr<ExpertCache> cache;
   std::unique_ptr<RoutingWatch> watch;  // null: nobody asks
   std::vector<StepRow> rows;
@@ -154,6 +182,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
                                                const LoadProgress& progress) {
   CHECK(options.threads >= 1);
   const Kernels* kernels = TRY(select_kernels(options.isa));
+  TRY_STATUS(check_device(options.device.get()));
   const MemoryPlan plan = TRY(Engine::plan(source, options));
 
   auto impl = std::make_unique<Impl>(source, *kernels, options.threads);
@@ -171,24 +200,14 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   impl->weights = TRY(DenseWeights::load(source, report));
   impl->kv = TRY(KvCache::create(impl->spec, options.context, options.sequences));
   impl->workspace = TRY(Workspace::create(impl->spec, plan.chunk, plan.logits_rows));
-  ExpertCacheOptions cache_options;
-  cache_options.slots = plan.slots;
-  cache_options.staging = plan.staging;
-  cache_options.policy = options.policy;
-  cache_options.spans = options.spans;
-  if (options.prefetch) {
-    cache_options.prefetch_bytes_per_step =
-        source.experts().expert_bytes() * impl->spec.moe.top_k * impl->spec.sparse_layers();
-  }
-  if (!options.faults.empty() || options.drive_bytes_per_second > 0) {
-    cache_options.wrap_queue = TRY(drive_in_front(source, options));
-  }
-  impl->cache = TRY(ExpertCache::create(source.experts(), cache_options));
+  const ExpertCacheOptions of_cache = TRY(cache_options(source, options, plan));
+  impl->device = options.device;
+  impl->cache = TRY(ExpertCache::create(source.experts(), of_cache));
   TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(plan.dense_bytes + done); }));
   impl->load_bytes = plan.dense_bytes + fill_bytes;
   // The drive is kept busy by the thread that computes, now and then: no thread of its own takes
   // turns with those that compute.
-  if (plan.slots < source.experts().keys().size()) {
+  if (plan.slots < source.experts().keys().size() || options.device) {
     impl->pool.set_between([impl = impl.get()] { impl->pump_reads(); });
   }
   auto foresight = TRY(make_foresight(impl->spec, options));
@@ -202,12 +221,14 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
 
 const ModelSpec& Engine::spec() const { return impl_->spec; }
 const MemoryPlan& Engine::memory_plan() const { return impl_->plan; }
+uint32_t Engine::device_slots() const { return impl_->cache->device_slots(); }
 const char* Engine::isa() const { return impl_->kernels.name; }
 const std::string& Engine::read_path() const { return impl_->cache->queue_name(); }
 const std::string& Engine::warning() const { return impl_->cache->warning(); }
 uint64_t Engine::load_bytes() const { return impl_->load_bytes; }
 std::optional<double> Engine::oracle_hit_rate() const {
-  return impl_->watch ? impl_->watch->oracle_hit_rate(impl_->plan.slots) : std::nullopt;
+  return impl_->watch ? impl_->watch->oracle_hit_rate(impl_->plan.slots + device_slots())
+                      : std::nullopt;
 }
 const Foresight* Engine::foresight() const {
   return impl_->watch ? impl_->watch->foresight() : nullptr;
@@ -227,6 +248,7 @@ const EngineCounters& Engine::counters() const {
   impl_->counters.read_wait_seconds = cache.wait_seconds;
   impl_->counters.read_retries = cache.retries;
   impl_->counters.prefetch = cache.prefetch;
+  impl_->counters.device = cache.device;
   impl_->counters.layers = cache.layers;
   return impl_->counters;
 }

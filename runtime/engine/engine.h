@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "experts/device_tier.h"
 #include "experts/policies/registry.h"
 #include "experts/predictors/registry.h"
 #include "experts/prefetcher.h"
@@ -30,11 +31,14 @@ struct EngineOptions {
   bool prefetch = true;               // false: guesses choose what stays, and start no reads
   std::string faults;                 // storage/faulty_queue.h; "": none
   double drive_bytes_per_second = 0;  // holds reads to this rate; 0: as fast as they come
-  Spans* spans = nullptr;             // records what goes on; outlives the engine
-  RoutingSink on_routing = {};        // gets every step's routes; empty: nothing is recorded
-  uint32_t context = 0;               // positions of a sequence at most
-  uint32_t sequences = 1;             // open at once at most
-  uint32_t chunk = 0;                 // tokens computed together at most; 0: as memory allows
+  // Where experts lie beside host memory, whose budget it does not touch; null: nowhere.
+  std::shared_ptr<Device> device = nullptr;
+  double memory_bytes_per_second = 0;  // of the host, to weigh copies against; 0: an assumption
+  Spans* spans = nullptr;              // records what goes on; outlives the engine
+  RoutingSink on_routing = {};         // gets every step's routes; empty: nothing is recorded
+  uint32_t context = 0;                // positions of a sequence at most
+  uint32_t sequences = 1;              // open at once at most
+  uint32_t chunk = 0;                  // tokens computed together at most; 0: as memory allows
 };
 
 // What the engine did so far. Expert bytes and reads count since the last reset_counters().
@@ -47,6 +51,7 @@ struct EngineCounters {
   double read_wait_seconds = 0;  // computing stood still for a read
   uint64_t read_retries = 0;
   PrefetchCounters prefetch;
+  DeviceTierCounters device;
   std::vector<LayerUses> layers;  // [the model's layers] of experts
 };
 
@@ -62,7 +67,8 @@ class Engine {
   static Result<uint64_t> minimum_bytes(const ModelSource& source, const EngineOptions& options);
 
   // Plans the memory, loads the dense weights and fills the slots. kNoMemory before anything is
-  // loaded when the budget is too small. `source` must outlive the engine.
+  // loaded when the budget is too small; kConfig for a device that nothing here can compute from.
+  // `source` must outlive the engine.
   static Result<std::unique_ptr<Engine>> create(const ModelSource& source,
                                                 const EngineOptions& options,
                                                 const LoadProgress& progress);
@@ -70,6 +76,7 @@ class Engine {
 
   const ModelSpec& spec() const;
   const MemoryPlan& memory_plan() const;
+  uint32_t device_slots() const;
   const char* isa() const;
   const std::string& read_path() const;  // "io_uring" or what is used instead
   const std::string& warning() const;    // one line to show the user; may be empty

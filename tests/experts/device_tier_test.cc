@@ -35,7 +35,7 @@ class FailingDevice : public Device {
   uint64_t capacity_bytes() const override { return inner_.capacity_bytes(); }
   bool host_readable() const override { return true; }
   LinkRates link() const override { return {kFastLink, 0}; }
-  uint64_t host_bytes_resident() const override { return 0; }
+  uint64_t host_bytes_peak() const override { return 0; }
   Result<DeviceMemory> allocate(size_t bytes, const char* what) override {
     return inner_.allocate(bytes, what);
   }

@@ -186,11 +186,12 @@ TEST_F(SimulatedDeviceTest, WaitingHasADeadline) {
 
 TEST_F(SimulatedDeviceTest, TellsWhatStandsForItInHostMemory) {
   SimulatedDevice device = make(0);
-  EXPECT_EQ(device.host_bytes_resident(), 0u);
+  EXPECT_EQ(device.host_bytes_peak(), 0u);
   DeviceMemory memory = device.allocate(5000, "a test").value();
-  EXPECT_EQ(device.host_bytes_resident(), 2 * kPageBytes);
+  EXPECT_EQ(device.host_bytes_peak(), 2 * kPageBytes);
   memory = {};
-  EXPECT_EQ(device.host_bytes_resident(), 0u);
+  memory = device.allocate(100, "less").value();
+  EXPECT_EQ(device.host_bytes_peak(), 2 * kPageBytes);
 }
 
 TEST(MakeDevice, ReadsWhatIsAskedFor) {
@@ -200,7 +201,7 @@ TEST(MakeDevice, ReadsWhatIsAskedFor) {
   EXPECT_EQ(device->capacity_bytes(), uint64_t{24} << 30);
   EXPECT_EQ(device->link().bytes_per_second, 16e9);
   EXPECT_NEAR(device->link().latency_seconds, 10e-6, 1e-12);
-  EXPECT_EQ(device->host_bytes_resident(), 0u);  // nothing was allocated
+  EXPECT_EQ(device->host_bytes_peak(), 0u);  // nothing was allocated
 }
 
 TEST(MakeDevice, RefusesWhatIsNone) {
