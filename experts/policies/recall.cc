@@ -56,7 +56,7 @@ void RecallPolicy::begin_token() {
     for (const uint32_t place : mine) uses_[place] -= 1;
     mine.clear();
   }
-  std::ranges::rotate(likeness_, likeness_.end() - 1);
+  std::rotate(likeness_.begin(), likeness_.end() - 1, likeness_.end());
   likeness_[slot(clock_.token)] = 0;
 }
 
