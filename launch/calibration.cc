@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "launch/machine.h"
+#include "runtime/base/align.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/hash.h"
 #include "runtime/device/slab.h"
@@ -124,11 +125,8 @@ void touch(WorkerPool& pool, const Slab& slab) {
 
 }  // namespace
 
-Result<ProductCurve> measure_products(WorkerPool& pool, const Kernels& kernels, DType dtype,
-                                      uint64_t bytes, double seconds) {
-  const uint64_t least = kExpertsAtOnce * 3 * matrix_bytes(dtype, kIntermediate, kHidden);
-  const Slab slab = TRY(Slab::allocate(std::max(bytes, least), "the products' test"));
-  touch(pool, slab);
+ProductCurve measure_products(WorkerPool& pool, const Kernels& kernels, DType dtype,
+                              const Slab& slab, double seconds) {
   MadeUpExperts experts(pool, kernels, dtype, slab);
   experts.compute(kTokensMax);  // touches the rows
   ProductCurve curve;
@@ -186,45 +184,49 @@ double measure_rows(WorkerPool& pool, const Kernels& kernels, double seconds) {
   return static_cast<double>(x.size()) / took;
 }
 
-double measure_checksum(double seconds) {
-  const std::vector<std::byte> bytes(kFinishBytes, kWeightByte);
-  const double took = median_seconds(seconds, [&] {
-    Hasher hasher;
-    hasher.update(bytes);
-    (void)hasher.digest();
-  });
-  return static_cast<double>(kFinishBytes) / took;
+double measure_checksum(const Slab& slab, double seconds) {
+  const uint64_t bytes = std::min<uint64_t>(kFinishBytes, slab.size());
+  const uint64_t pieces = slab.size() / bytes;
+  uint64_t next = 0;
+  const double took = median_seconds(
+      seconds, [&] { (void)hash_bytes(slab.span().subspan(next++ % pieces * bytes, bytes)); });
+  return static_cast<double>(bytes) / took;
 }
 
-double measure_interleave(DType dtype, double seconds) {
+double measure_interleave(DType dtype, const Slab& slab, double seconds) {
   const size_t stride = kHidden * dtype_bytes(dtype);
-  const auto rows = static_cast<uint32_t>(kFinishBytes / stride);
-  const std::vector<std::byte> source(rows * stride, kWeightByte);
+  const uint64_t bytes = std::min<uint64_t>(kFinishBytes, slab.size());
+  const auto rows = static_cast<uint32_t>(round_down(bytes / stride, kLanes));
   std::vector<std::byte> out(matrix_bytes(dtype, rows, kHidden));
-  bool finite = true;
+  const uint64_t pieces = slab.size() / (rows * stride);
+  uint64_t next = 0;
   const double took = median_seconds(seconds, [&] {
+    const std::byte* source = slab.data() + next++ % pieces * rows * stride;
     for (uint32_t row = 0; row < rows; row += kLanes) {
-      const std::byte* block = source.data() + row * stride;
-      finite = finite && all_finite(dtype, {block, kLanes * stride});
+      const std::byte* block = source + row * stride;
+      if (!all_finite(dtype, {block, kLanes * stride})) return;
       interleave_block(dtype, block, stride, kLanes, kHidden,
                        out.data() + row / kLanes * block_bytes(dtype, kHidden));
     }
   });
-  return finite ? static_cast<double>(kFinishBytes) / took : 0;
+  return static_cast<double>(rows * stride) / took;
 }
 
 Result<KernelFigures> measure_kernels(WorkerPool& pool, const Kernels& kernels,
                                       std::span<const DType> dtypes, uint64_t bytes) {
   KernelFigures figures;
+  const uint64_t least = kExpertsAtOnce * 3 * matrix_bytes(DType::kF32, kIntermediate, kHidden);
+  const Slab slab = TRY(Slab::allocate(std::max(bytes, least), "the products' test"));
+  touch(pool, slab);
   for (const DType dtype : dtypes) {
     figures.products[std::string(dtype_name(dtype))] =
-        TRY(measure_products(pool, kernels, dtype, bytes, kProductsSeconds));
+        measure_products(pool, kernels, dtype, slab, kProductsSeconds);
   }
   figures.section_seconds = measure_section(pool);
   figures.attention_flops = measure_attention(pool, kernels, kSmallSeconds);
   figures.row_elements = measure_rows(pool, kernels, kSmallSeconds);
-  figures.checksum_bytes_per_second = measure_checksum(kSmallSeconds);
-  figures.interleave_bytes_per_second = measure_interleave(dtypes.front(), kSmallSeconds);
+  figures.checksum_bytes_per_second = measure_checksum(slab, kSmallSeconds);
+  figures.interleave_bytes_per_second = measure_interleave(dtypes.front(), slab, kSmallSeconds);
   return figures;
 }
 

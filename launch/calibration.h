@@ -13,13 +13,14 @@ namespace switchyard {
 
 struct KernelFigures;
 struct Kernels;
+class Slab;
 class WorkerPool;
 
 // Weights a second of experts' products for several numbers of tokens, larger ones last, packing of
-// rows included. Takes up to `bytes` (well above the caches to be of use) and about `seconds`.
-// kNoMemory. Blocks.
-Result<ProductCurve> measure_products(WorkerPool& pool, const Kernels& kernels, DType dtype,
-                                      uint64_t bytes, double seconds);
+// rows included. `slab` holds some experts, more than the caches do to be of use, and no denormals.
+// Takes about `seconds`.
+ProductCurve measure_products(WorkerPool& pool, const Kernels& kernels, DType dtype,
+                              const Slab& slab, double seconds);
 
 // Of starting and joining the threads once.
 double measure_section(WorkerPool& pool);
@@ -30,10 +31,10 @@ double measure_attention(WorkerPool& pool, const Kernels& kernels, double second
 // Elements a second of what goes over rows of activations one after the other, all threads.
 double measure_rows(WorkerPool& pool, const Kernels& kernels, double seconds);
 
-// Bytes a second at which one thread checks an expert that was read, and the rate at which it makes
-// one of a folder kernel-ready.
-double measure_checksum(double seconds);
-double measure_interleave(DType dtype, double seconds);
+// Bytes a second at which one thread checks an expert that was read, somewhere in `slab`, and the
+// rate at which it makes one of a folder kernel-ready.
+double measure_checksum(const Slab& slab, double seconds);
+double measure_interleave(DType dtype, const Slab& slab, double seconds);
 
 // All of it, products for weights of `dtypes`, in about a second for each. kNoMemory.
 Result<KernelFigures> measure_kernels(WorkerPool& pool, const Kernels& kernels,

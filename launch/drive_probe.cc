@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <memory>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include "launch/probes.h"
@@ -25,6 +27,16 @@ constexpr uint64_t kTestFileBytes = uint64_t{256} << 20;
 constexpr uint64_t kTestFileBytesMin = uint64_t{16} << 20;
 constexpr uint64_t kLargeFileBytes = kTestFileBytes;  // from here on a file tells without help
 constexpr uint64_t kBlocksMin = 4;
+constexpr uint32_t kBursts = 5;
+constexpr uint32_t kPageReads = 9;
+constexpr std::chrono::milliseconds kPause{50};
+constexpr double kBurstMin = 1.2;  // times the steady rate: less is noise
+
+double median(std::vector<double>& values) {
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
 
 // Blocks of a file in random order, over and over, as many in flight as the queue holds.
 class DriveReader {
@@ -44,6 +56,8 @@ class DriveReader {
       ops_[i].bytes_needed = static_cast<uint32_t>(block_bytes);
     }
   }
+
+  size_t blocks_at_once() const { return ops_.size(); }
 
   struct Counted {
     uint64_t blocks = 0;
@@ -69,7 +83,48 @@ class DriveReader {
     return Counted{all.blocks - filling.blocks, all.seconds - filling.seconds};
   }
 
+  // As many blocks as the queue holds, after a pause: the median of some. Nothing is in flight
+  // before and after.
+  Result<double> burst_seconds() {
+    TRY_STATUS(drain());
+    std::vector<double> times;
+    for (uint32_t i = 0; i < kBursts; ++i) {
+      std::this_thread::sleep_for(kPause);
+      const double begin = now_seconds();
+      for (ReadOp& op : ops_) offer(op);
+      TRY_STATUS(drain());
+      times.push_back(now_seconds() - begin);
+    }
+    return median(times);
+  }
+
+  Result<double> page_seconds() {
+    std::vector<double> times;
+    ReadOp& op = ops_.front();
+    const auto target = op.target;
+    op.target = target.first(kPageBytes);
+    op.bytes_needed = kPageBytes;
+    for (uint32_t i = 0; i < kPageReads; ++i) {
+      const double begin = now_seconds();
+      offer(op);
+      TRY_STATUS(drain());
+      times.push_back(now_seconds() - begin);
+    }
+    op.target = target;
+    op.bytes_needed = static_cast<uint32_t>(block_bytes_);
+    return median(times);
+  }
+
  private:
+  Status drain() {
+    while (queue_->in_flight() > 0) {
+      for (const ReadOp* op : TRY(queue_->reap(1, kReadTimeoutSeconds))) {
+        if (op->result != 0) return tl::unexpected(read_error(*op));
+      }
+    }
+    return {};
+  }
+
   void offer(ReadOp& op) {
     op.offset = order_[next_] * block_bytes_;
     next_ = (next_ + 1) % order_.size();
@@ -147,6 +202,12 @@ Result<DriveRate> measure_open_file(const InputFile& file, double seconds) {
   rate.block_bytes = block_bytes;
   rate.bytes = counted.blocks * block_bytes;
   rate.bytes_per_second = static_cast<double>(rate.bytes) / counted.seconds;
+  rate.burst_per_second = rate.bytes_per_second;
+  if (!rate.direct) return rate;  // what was read before is in the page cache
+  const double burst =
+      static_cast<double>(reader.blocks_at_once() * block_bytes) / TRY(reader.burst_seconds());
+  if (burst > kBurstMin * rate.bytes_per_second) rate.burst_per_second = burst;
+  rate.latency_seconds = TRY(reader.page_seconds());
   return rate;
 }
 

@@ -92,6 +92,7 @@ MachineFigures from_json(const Json& entry, const std::string& host) {
   figures.memory_bytes_per_second = rate_at(entry, "memory_bytes_per_second");
   figures.fma_flops = rate_at(entry, "fma_flops");
   figures.drive_bytes_per_second = rate_at(entry, "drive_bytes_per_second");
+  figures.drive_burst_per_second = rate_at(entry, "drive_burst_per_second");
   figures.drive_latency_seconds = rate_at(entry, "drive_latency_seconds");
   figures.drive_path = text_at(entry, "drive_path");
   figures.kernels = kernels_from_json(entry);
@@ -106,6 +107,7 @@ Json to_json(const MachineFigures& figures) {
   return {{"memory_bytes_per_second", figures.memory_bytes_per_second},
           {"fma_flops", figures.fma_flops},
           {"drive_bytes_per_second", figures.drive_bytes_per_second},
+          {"drive_burst_per_second", figures.drive_burst_per_second},
           {"drive_latency_seconds", figures.drive_latency_seconds},
           {"drive_path", figures.drive_path},
           {"kernels", to_json(figures.kernels)},

@@ -27,9 +27,10 @@ struct MachineFigures {
   double memory_bytes_per_second = 0;  // read by `threads` threads
   double fma_flops = 0;                // fp32 operations a second, two a multiply-add
   double drive_bytes_per_second = 0;   // of the drive under drive_path
-  double drive_latency_seconds = 0;    // of one read of a block by itself
+  double drive_burst_per_second = 0;   // what it gives for a moment after a pause
+  double drive_latency_seconds = 0;    // of one small read by itself
   std::string drive_path;
-  KernelFigures kernels;
+  KernelFigures kernels = {};
   uint32_t threads = 0;
   std::string isa;
   std::string host;

@@ -21,8 +21,11 @@ constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
 constexpr uint64_t kSlabOnHugePages = 4 * kHugePageBytes;  // as Slab has it
 // Pages of the program that plan does not touch and run does, its threads' stacks, its queues.
 constexpr uint64_t kRunBytes = uint64_t{3} << 20;
-constexpr uint32_t kSweepSlots = 8;    // a sweep goes round in
-constexpr uint32_t kTraceTokens = 96;  // of made-up routing, the first third warms the cache
+constexpr uint32_t kSweepSlots = 8;  // a sweep goes round in
+// Made-up routing is so many picks long, the first third of which warms the cache.
+constexpr uint32_t kTracePicks = 24'000;
+constexpr uint32_t kTraceTokensMax = 1024;
+constexpr double kReadAhead = 0.8;  // what predictors that ask routers mostly reach
 constexpr uint64_t kGib = uint64_t{1} << 30;
 
 uint64_t slab_resident(uint64_t bytes) {
@@ -97,6 +100,10 @@ MachineRates rates_of(const MachineFigures& figures, const ModelSource& source,
   rates.drive_bytes_per_second = options.drive_bytes_per_second > 0
                                      ? options.drive_bytes_per_second
                                      : figures.drive_bytes_per_second;
+  // A drive that was only described keeps its rate; a measured one may do more after a pause.
+  if (options.drive_bytes_per_second <= 0) {
+    rates.drive_burst_per_second = figures.drive_burst_per_second;
+  }
   rates.drive_latency_seconds = figures.drive_latency_seconds;
   rates.link_bytes_per_second = link;
   return rates;
@@ -112,9 +119,11 @@ RoutingTrace uniform_trace(const ModelSpec& spec) {
   Prng prng(1);
   std::vector<uint16_t> experts(spec.moe.experts);
   for (uint32_t i = 0; i < experts.size(); ++i) experts[i] = static_cast<uint16_t>(i);
-  for (uint32_t token = 0; token < kTraceTokens; ++token) {
+  const auto picks = static_cast<uint32_t>(trace.shape.layers.size() * spec.moe.top_k);
+  const uint32_t tokens = std::clamp(kTracePicks / picks, 48U, kTraceTokensMax);
+  for (uint32_t token = 0; token < tokens; ++token) {
     RoutingStep step;
-    step.phase = token < kTraceTokens / 3 ? TracePhase::kPrefill : TracePhase::kDecode;
+    step.phase = token < tokens / 3 ? TracePhase::kPrefill : TracePhase::kDecode;
     step.tokens = {-1};
     for (size_t layer = 0; layer < trace.shape.layers.size(); ++layer) {
       for (uint32_t k = 0; k < spec.moe.top_k; ++k) {
@@ -131,7 +140,7 @@ RoutingTrace uniform_trace(const ModelSpec& spec) {
 class RatePredictor {
  public:
   RatePredictor(const ModelSource& source, const EngineOptions& options, const PlannedRun& run,
-            const ModelWork& work, const MachineRates& machine)
+                const ModelWork& work, const MachineRates& machine)
       : source_(source),
         options_(options),
         run_(run),
@@ -161,9 +170,6 @@ class RatePredictor {
   Result<double> hit_rate(uint32_t slots) const {
     if (slots >= experts_) return 1.0;
     const ModelSpec& spec = source_.spec();
-    if (run_.trace == nullptr && options_.policy == kPolicyDefault) {
-      return static_cast<double>(slots) / experts_;
-    }
     const RoutingTrace uniform = run_.trace ? RoutingTrace{} : uniform_trace(spec);
     const RoutingTrace& trace = run_.trace ? *run_.trace : uniform;
     const uint64_t traced = trace.shape.layers.size() * uint64_t{trace.shape.experts};
@@ -209,8 +215,18 @@ class RatePredictor {
     const uint32_t batch = options_.sequences;
     const double positions = run_.prompt + run_.tokens / 2.0;
     return step_cost(work_, machine_,
-                     {.rows = batch, .positions = batch * positions, .logits = batch},
+                     {.rows = batch,
+                      .positions = batch * positions,
+                      .logits = batch,
+                      .read_ahead = read_ahead()},
                      std::vector<double>(work_.sparse_layers, hit_rate), on_device);
+  }
+
+  // On routing that knows no favourites only routers can tell what comes.
+  double read_ahead() const {
+    const auto asks = {"twice", "next-layer", "next-two", "pre-attention"};
+    const bool foreseen = std::ranges::find(asks, options_.predictor) != asks.end();
+    return options_.prefetch && foreseen ? kReadAhead : 0;
   }
 
   const ModelSource& source_;

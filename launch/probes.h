@@ -51,12 +51,14 @@ double measure_fma(WorkerPool& pool, const Kernels& kernels, double seconds);
 
 struct DriveRate {
   double bytes_per_second = 0;
-  uint64_t bytes = 0;          // read
-  uint64_t block_bytes = 0;    // at once
-  std::string queue;           // "io_uring, registered" …
-  std::string warning;         // why reads are slower than they could be, or empty
-  bool direct = false;         // past the page cache
-  std::string direct_refusal;  // why not, or empty
+  double burst_per_second = 0;  // for a moment after a pause; at least the other
+  double latency_seconds = 0;   // of one page by itself
+  uint64_t bytes = 0;           // read
+  uint64_t block_bytes = 0;     // at once
+  std::string queue;            // "io_uring, registered" …
+  std::string warning;          // why reads are slower than they could be, or empty
+  bool direct = false;          // past the page cache
+  std::string direct_refusal;   // why not, or empty
 };
 
 inline constexpr uint32_t kDriveProbeDepth = 32;

@@ -8,9 +8,33 @@
 namespace switchyard {
 namespace {
 
+// Calls visit(n, chance) for n = 0 … `count` successes of so many trials.
+template <class Visit>
+void visit_binomial(uint32_t count, double probability, const Visit& visit) {
+  const double odds = std::log(probability / (1 - probability));
+  double log_chance = count * std::log1p(-probability);
+  for (uint32_t n = 0; n <= count; ++n) {
+    visit(n, std::exp(log_chance));
+    log_chance += std::log((count - n) / (n + 1.0)) + odds;
+  }
+}
+
+// Seconds a weight that a wanted expert takes when each of `rows` tokens picks it by chance: some
+// have many tokens, some few.
+double expert_seconds_per_weight(const ProductCurve& curve, double chance, uint32_t rows) {
+  if (chance >= 1 || rows == 1) return seconds_per_weight(curve, rows);
+  double seconds = 0, wanted = 0;
+  visit_binomial(rows, chance, [&](uint32_t tokens, double probability) {
+    if (tokens == 0) return;
+    wanted += probability;
+    seconds += probability * seconds_per_weight(curve, tokens);
+  });
+  return seconds / wanted;
+}
+
 // What one layer's experts cost, in seconds, when some of them are read.
 struct ExpertTimes {
-  double compute = 0;  // of one expert
+  double compute = 0;  // of one expert, the mean
   double finish = 0;   // of one that was read
   double read = 0;     // of one
   double latency = 0;  // until the first bytes
@@ -20,6 +44,7 @@ struct ExpertTimes {
 
 struct LayerCost {
   double seconds = 0;
+  double idle = 0;  // of the drive, after the last read and before those of the next layer
   double stall = 0;
   double link = 0;
 };
@@ -34,6 +59,7 @@ LayerCost experts_cost(const ExpertTimes& times, double wanted, double missing, 
   const double seconds = std::max({busy, read, link});
   LayerCost cost{.seconds = seconds};
   if (seconds > busy) (link > read ? cost.link : cost.stall) = seconds - busy;
+  cost.idle = seconds - std::max(read - after_last, 0.0);
   return cost;
 }
 
@@ -45,18 +71,14 @@ LayerCost mean_experts_cost(const ExpertTimes& times, double wanted, double prob
     return experts_cost(times, wanted, wanted * std::clamp(probability, 0.0, 1.0), on_device);
   }
   LayerCost mean;
-  const double odds = std::log(probability / (1 - probability));
-  double log_chance = count * std::log1p(-probability);
-  for (uint32_t missing = 0; missing <= count; ++missing) {
-    const double chance = std::exp(log_chance);
-    // So that the mean is that of `wanted`, which need be no whole number.
-    const double scale = wanted / count;
+  const double scale = wanted / count;  // `wanted` need be no whole number
+  visit_binomial(count, probability, [&](uint32_t missing, double chance) {
     const LayerCost cost = experts_cost(times, wanted, missing * scale, on_device);
     mean.seconds += chance * cost.seconds;
     mean.stall += chance * cost.stall;
     mean.link += chance * cost.link;
-    log_chance += std::log((count - missing) / (missing + 1.0)) + odds;
-  }
+    mean.idle += chance * cost.idle;
+  });
   return mean;
 }
 
@@ -94,15 +116,17 @@ StepCost step_cost(const ModelWork& work, const MachineRates& machine, const Ste
              work.sparse_layers);
   const double all_rows = seconds_per_weight(machine.products, step.rows);
   const double wanted = expected_experts(work.experts, work.top_k, step.rows);
-  const double tokens = static_cast<double>(step.rows) * work.top_k / wanted;  // of one expert
+  const double chance = static_cast<double>(work.top_k) / work.experts;
   const double per_layer = step.rows * work.row_elements / machine.row_elements +
                            work.layer_sections * machine.section_seconds + machine.layer_seconds +
                            4 * step.positions * work.attention_width / machine.attention_flops;
   const double expert_bytes = work.expert_weights * work.weight_bytes;
   const ExpertTimes times = {
-      .compute = work.expert_weights * seconds_per_weight(machine.products, tokens),
+      .compute =
+          work.expert_weights * expert_seconds_per_weight(machine.products, chance, step.rows),
       .finish = expert_bytes / machine.finish_bytes_per_second,
-      .read = work.read_bytes / machine.drive_bytes_per_second,
+      .read = work.read_bytes /
+              std::max(machine.drive_burst_per_second, machine.drive_bytes_per_second),
       .latency = machine.drive_latency_seconds,
       .beside = work.shared_weights / work.sparse_layers * all_rows,
       .link = machine.link_bytes_per_second > 0 ? expert_bytes / machine.link_bytes_per_second : 0};
@@ -111,12 +135,23 @@ StepCost step_cost(const ModelWork& work, const MachineRates& machine, const Ste
   if (step.logits > 0) {
     cost.seconds += work.output_weights * seconds_per_weight(machine.products, step.logits);
   }
+  const double before = per_layer + work.dense_weights / work.layers * all_rows;
+  double idle = 0;  // of the drive since the last layer's reads; none are foreseen for the first
   for (const double share : resident) {
+    const double read = wanted * (1 - share) * times.read;
     const LayerCost layer = mean_experts_cost(times, wanted, 1 - share, on_device);
-    cost.seconds += layer.seconds;
-    cost.stall_seconds += layer.stall;
+    const double saved = idle > 0 ? step.read_ahead * std::min({idle, read, layer.stall}) : 0;
+    cost.seconds += layer.seconds - saved;
+    cost.stall_seconds += layer.stall - saved;
     cost.link_seconds += layer.link;
     cost.bytes_read += wanted * (1 - share) * work.read_bytes;
+    idle = layer.idle + before;
+  }
+  // What was saved up for bursts is used up in the long run.
+  const double kept_up = cost.bytes_read / machine.drive_bytes_per_second;
+  if (kept_up > cost.seconds) {
+    cost.stall_seconds += kept_up - cost.seconds;
+    cost.seconds = kept_up;
   }
   const double weights = work.dense_weights + work.shared_weights +
                          (step.logits > 0 ? work.output_weights : 0) +

@@ -32,9 +32,10 @@ struct MachineRates {
   double attention_flops = 0;          // operations a second
   double row_elements = 0;             // elements of activations a second
   double finish_bytes_per_second = 0;  // making an expert that was read ready
-  double drive_bytes_per_second = 0;
-  double drive_latency_seconds = 0;  // until the first bytes of a request
-  double link_bytes_per_second = 0;  // between memory and a device; 0: there is none
+  double drive_bytes_per_second = 0;   // that it keeps up
+  double drive_burst_per_second = 0;   // after a pause: some drives and limits save up for it
+  double drive_latency_seconds = 0;    // until the first bytes of a request
+  double link_bytes_per_second = 0;    // between memory and a device; 0: there is none
 };
 
 // What of a model costs time. Weights are elements, of all layers together unless told.
@@ -59,6 +60,8 @@ struct StepShape {
   uint32_t rows = 0;
   double positions = 0;
   uint32_t logits = 0;  // rows of them
+  // 0…1: how far reads for the layer to come fill the time in which the drive has nothing to do.
+  double read_ahead = 0;
 };
 
 struct StepCost {

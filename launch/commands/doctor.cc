@@ -136,6 +136,8 @@ class Doctor {
       checks_.push_back(std::move(check));
     } else {
       figures_.drive_bytes_per_second = rate->bytes_per_second;
+      figures_.drive_burst_per_second = rate->burst_per_second;
+      figures_.drive_latency_seconds = rate->latency_seconds;
       checks_.push_back({"drive rate", CheckState::kOk,
                          fmt::format("{} read at {}, blocks of {}, {} in flight, {}",
                                      format_rate(rate->bytes_per_second), figures_.drive_path,
@@ -161,6 +163,8 @@ class Doctor {
     MachineFigures kept = figures_;
     if (const auto old = load_machine_figures(); old && kept.drive_bytes_per_second <= 0) {
       kept.drive_bytes_per_second = old->drive_bytes_per_second;
+      kept.drive_burst_per_second = old->drive_burst_per_second;
+      kept.drive_latency_seconds = old->drive_latency_seconds;
       kept.drive_path = old->drive_path;
     }
     const auto path = save_machine_figures(kept);

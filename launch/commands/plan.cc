@@ -172,8 +172,10 @@ class Plan {
   Status measure_drive_of_model() {
     const ExpertSource& experts = source_->experts();
     const auto pieces = experts.pieces(experts.keys().front());
-    figures_.drive_bytes_per_second =
-        TRY(measure_drive_file(pieces.front().file->path(), kDriveSeconds)).bytes_per_second;
+    const DriveRate rate = TRY(measure_drive_file(pieces.front().file->path(), kDriveSeconds));
+    figures_.drive_bytes_per_second = rate.bytes_per_second;
+    figures_.drive_burst_per_second = rate.burst_per_second;
+    figures_.drive_latency_seconds = rate.latency_seconds;
     return {};
   }
 
