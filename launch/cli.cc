@@ -72,9 +72,9 @@ Result<int> run_arguments(const std::vector<std::string>& arguments, Console& co
 
 std::span<const Command> all_commands() {
   static const std::array kCommands = {
-      run_command(),     eval_command(),     tokenize_command(),      detokenize_command(),
-      inspect_command(), plan_command(), pack_command(), doctor_command(), bench_command(),
-      trace_command(),   simulate_command(), fit_predictor_command(),
+      run_command(),     eval_command(),  tokenize_command(), detokenize_command(),
+      inspect_command(), plan_command(),  pack_command(),     doctor_command(),
+      bench_command(),   trace_command(), simulate_command(), fit_predictor_command(),
   };
   return kCommands;
 }

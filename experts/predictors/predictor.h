@@ -22,9 +22,9 @@ enum class RouterQuery : uint8_t {
 inline constexpr size_t kRouterQueries = 6;
 
 constexpr std::string_view query_name(RouterQuery query) {
-  constexpr std::string_view kNames[kRouterQueries] = {
-      "same-layer", "pre-attention", "next-layer", "next-two", "next-layer-shared",
-      "next-two-shared"};
+  constexpr std::string_view kNames[kRouterQueries] = {"same-layer",        "pre-attention",
+                                                       "next-layer",        "next-two",
+                                                       "next-layer-shared", "next-two-shared"};
   return kNames[static_cast<size_t>(query)];
 }
 

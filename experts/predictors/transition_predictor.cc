@@ -10,7 +10,7 @@ namespace {
 constexpr uint64_t kTableBytesMax = uint64_t{64} << 20;
 constexpr uint16_t kTotalMax = 1024;  // then a row is halved: what is old fades
 constexpr float kNewer = 0.05F;       // weight of the latest token in what is usual
-constexpr float kPrior = 0.25F;    // tokens that what is usual counts for
+constexpr float kPrior = 0.25F;       // tokens that what is usual counts for
 
 uint64_t table_bytes(const PredictorShape& shape, uint32_t distances) {
   return sizeof(uint16_t) * distances * shape.layers * shape.experts *

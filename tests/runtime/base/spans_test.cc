@@ -37,9 +37,7 @@ TEST(Spans, AreBounded) {
   EXPECT_EQ(spans.dropped(), 5u);
 }
 
-TEST(Spans, AFolderThatIsNotThereIsAnError) {
-  EXPECT_FALSE(Spans().write("/nowhere/at/all.json"));
-}
+TEST(Spans, AFolderThatIsNotThereIsAnError) { EXPECT_FALSE(Spans().write("/nowhere/at/all.json")); }
 
 }  // namespace
 }  // namespace switchyard

@@ -35,9 +35,8 @@ TEST(GenerationConfig, NamesTheKeysItDoesNotFollow) {
   EXPECT_THAT(neutral.value().ignored, IsEmpty());
   const auto other = parse(R"({"typical_p": 0.9, "num_beams": 4, "suppress_tokens": [3],
       "forced_eos_token_id": 2, "stop_strings": "x"})");
-  EXPECT_THAT(other.value().ignored,
-              ElementsAre("typical_p", "num_beams", "forced_eos_token_id", "suppress_tokens",
-                          "stop_strings"));
+  EXPECT_THAT(other.value().ignored, ElementsAre("typical_p", "num_beams", "forced_eos_token_id",
+                                                 "suppress_tokens", "stop_strings"));
 }
 
 TEST(GenerationConfig, AbsentAndNullAreUnset) {
