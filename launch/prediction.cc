@@ -10,6 +10,7 @@
 #include "launch/model_parts.h"
 #include "runtime/base/align.h"
 #include "runtime/base/prng.h"
+#include "runtime/device/device.h"
 #include "runtime/engine/kv_cache.h"
 #include "runtime/engine/workspace.h"
 #include "runtime/kernels/kernel_table.h"
@@ -21,6 +22,8 @@ constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
 constexpr uint64_t kSlabOnHugePages = 4 * kHugePageBytes;  // as Slab has it
 // Pages of the program that plan does not touch and run does, its threads' stacks, its queues.
 constexpr uint64_t kRunBytes = uint64_t{3} << 20;
+// What one thread does alone in a layer: routes, buckets, leases. Matters to tiny models only.
+constexpr double kLayerSeconds = 20e-6;
 constexpr uint32_t kSweepSlots = 8;  // a sweep goes round in
 // Made-up routing is so many picks long, the first third of which warms the cache.
 constexpr uint32_t kTracePicks = 24'000;
@@ -93,6 +96,7 @@ MachineRates rates_of(const MachineFigures& figures, const ModelSource& source,
   if (curve != kernels.products.end()) rates.products = curve->second;
   rates.memory_bytes_per_second = figures.memory_bytes_per_second;
   rates.section_seconds = kernels.section_seconds;
+  rates.layer_seconds = kLayerSeconds;
   rates.attention_flops = kernels.attention_flops;
   rates.row_elements = kernels.row_elements;
   rates.finish_bytes_per_second = source.experts().direct() ? kernels.checksum_bytes_per_second
@@ -183,10 +187,11 @@ class RatePredictor {
     return TRY(simulate(trace, simulation)).hit_rate();
   }
 
-  // Slots are filled layer by layer while loading; a prompt's sweeps leave them as they are.
-  std::vector<double> filled(uint32_t slots, bool sweeps) const {
+  // Slots are filled layer by layer while loading; a prompt's sweeps leave them as they are, but
+  // for a few that the first one takes when they were used.
+  std::vector<double> filled(uint32_t slots, bool swept) const {
     std::vector<double> resident(work_.sparse_layers);
-    const uint32_t kept = sweeps ? slots - std::min(slots, kSweepSlots) : slots;
+    const uint32_t kept = swept ? slots - std::min(slots, kSweepSlots) : slots;
     const double scale = slots > 0 ? static_cast<double>(kept) / slots : 0;
     for (uint32_t layer = 0; layer < work_.sparse_layers; ++layer) {
       const double left = static_cast<double>(slots) - static_cast<double>(layer) * work_.experts;
@@ -205,7 +210,7 @@ class RatePredictor {
       cost.add(step_cost(
           work_, machine_,
           {.rows = rows, .positions = attention_positions(rows, done), .logits = last ? 1U : 0U},
-          filled(slots, sweeps && slots < experts_), on_device));
+          filled(slots, sweeps && done > 0 && slots < experts_), on_device));
       done += rows;
     }
     return cost;
@@ -257,6 +262,12 @@ Result<Prediction> predict_memory(const ModelSource& source, const EngineOptions
 }
 
 }  // namespace
+
+void PlannedRun::take_device(const EngineOptions& options) {
+  if (options.device == nullptr) return;
+  device_bytes = options.device->capacity_bytes();
+  link_bytes_per_second = options.device->link().bytes_per_second;
+}
 
 Result<Prediction> predict(const ModelSource& source, const EngineOptions& options,
                            const PlannedRun& run, const MachineFigures& figures) {

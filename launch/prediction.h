@@ -20,6 +20,9 @@ struct PlannedRun {
   uint64_t device_bytes = 0;            // of a device that holds experts beside memory
   double link_bytes_per_second = 0;     // to it
   const RoutingTrace* trace = nullptr;  // null: routing is uniform
+
+  // The device of `options`, if there is one.
+  void take_device(const EngineOptions& options);
 };
 
 // Tokens a second of all sequences, and where the time goes.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "launch/cgroup.h"
+#include "launch/plan_report.h"
 #include "runtime/base/hash.h"
 #include "runtime/base/units.h"
 #include "runtime/device/device.h"
@@ -201,6 +202,7 @@ Json report_json(const RunReport& report) {
   };
   if (report.oracle_hit_rate) json["experts"]["oracle_hit_rate"] = *report.oracle_hit_rate;
   if (!report.recall.empty()) json["prefetch"]["recall"] = recall_json(report.recall);
+  if (report.predicted) json["predicted"] = prediction_json(*report.predicted);
   const MachineLimits& limits = report.limits;
   if (limits.memory_bytes_per_second > 0) {
     json["weights"]["of_measured"] =
@@ -210,6 +212,19 @@ Json report_json(const RunReport& report) {
     json["io"]["of_measured"] = report.read_bytes_per_second() / limits.drive_bytes_per_second;
   }
   return json;
+}
+
+std::string prediction_summary(const RunReport& report) {
+  if (!report.predicted) return {};
+  const Prediction& predicted = *report.predicted;
+  const PredictedRates& rates = predicted.rates;
+  const auto pair = [](const char* name, double expected, double value) {
+    return value > 0 ? fmt::format("{} {:.2f} tok/s, was {:.2f}; ", name, expected, value) : "";
+  };
+  return fmt::format("predicted for uniform routing: {}{}memory {}, was {}\n",
+                     pair("prefill", rates.prefill, report.prefill_rate()),
+                     pair("decode", rates.decode, report.decode_rate()),
+                     format_size(predicted.total_bytes), format_size(report.peak_rss_bytes));
 }
 
 std::string report_summary(const RunReport& report) {
@@ -235,6 +250,7 @@ std::string report_summary(const RunReport& report) {
                       report.threads, report.isa);
   text += device_summary(report);
   text += prefetch_summary(report);
+  text += prediction_summary(report);
   if (limits.memory_bytes_per_second <= 0 || limits.drive_bytes_per_second <= 0) {
     text += "run `switchyard doctor` once to compare with this machine's limits\n";
   }

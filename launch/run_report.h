@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "launch/generation.h"
+#include "launch/prediction.h"
 #include "runtime/base/json.h"
 
 namespace switchyard {
@@ -40,6 +41,7 @@ struct RunReport {
   uint32_t context = 0;
   uint32_t experts = 0;  // of all layers
   MachineLimits limits;
+  std::optional<Prediction> predicted;  // nothing where this machine was not measured
 
   double prefill_rate() const;  // tokens a second
   double decode_rate() const;

@@ -8,6 +8,10 @@
 namespace switchyard {
 namespace {
 
+// Idle seconds that a drive or a limit on it makes good later: a part of what Linux looks at at
+// once.
+constexpr double kSavedUpMax = 0.05;
+
 // Calls visit(n, chance) for n = 0 … `count` successes of so many trials.
 template <class Visit>
 void visit_binomial(uint32_t count, double probability, const Visit& visit) {
@@ -36,7 +40,8 @@ double expert_seconds_per_weight(const ProductCurve& curve, double chance, uint3
 struct ExpertTimes {
   double compute = 0;  // of one expert, the mean
   double finish = 0;   // of one that was read
-  double read = 0;     // of one
+  double read = 0;     // of one, by a drive that has saved up
+  double kept_up = 0;  // of one, in the long run
   double latency = 0;  // until the first bytes
   double beside = 0;   // of what is computed meanwhile
   double link = 0;     // of one that crosses a link
@@ -50,12 +55,15 @@ struct LayerCost {
 };
 
 // `wanted` experts of which `missing` are read, one after the other; the last one is made ready and
-// computed when its bytes are there. Those on a device come over its link meanwhile.
-LayerCost experts_cost(const ExpertTimes& times, double wanted, double missing, double on_device) {
+// computed when its bytes are there. Their share goes on to the device over its link meanwhile.
+LayerCost experts_cost(const ExpertTimes& times, double wanted, double missing, double saved_up,
+                       double on_device) {
   const double busy = times.beside + wanted * times.compute + missing * times.finish;
-  const double link = (wanted - missing) * on_device * times.link;
+  const double link = missing * on_device * times.link;
   const double after_last = times.compute + times.finish;
-  const double read = missing > 0 ? times.latency + missing * times.read + after_last : 0;
+  const double reading =
+      times.latency + std::max(missing * times.read, missing * times.kept_up - saved_up);
+  const double read = missing > 0 ? reading + after_last : 0;
   const double seconds = std::max({busy, read, link});
   LayerCost cost{.seconds = seconds};
   if (seconds > busy) (link > read ? cost.link : cost.stall) = seconds - busy;
@@ -65,15 +73,16 @@ LayerCost experts_cost(const ExpertTimes& times, double wanted, double missing, 
 
 // The mean over how many of `wanted` experts are missing when each is so with `probability`.
 LayerCost mean_experts_cost(const ExpertTimes& times, double wanted, double probability,
-                            double on_device) {
+                            double saved_up, double on_device) {
   const auto count = static_cast<uint32_t>(std::lround(wanted));
   if (count == 0 || probability <= 0 || probability >= 1) {
-    return experts_cost(times, wanted, wanted * std::clamp(probability, 0.0, 1.0), on_device);
+    return experts_cost(times, wanted, wanted * std::clamp(probability, 0.0, 1.0), saved_up,
+                        on_device);
   }
   LayerCost mean;
   const double scale = wanted / count;  // `wanted` need be no whole number
   visit_binomial(count, probability, [&](uint32_t missing, double chance) {
-    const LayerCost cost = experts_cost(times, wanted, missing * scale, on_device);
+    const LayerCost cost = experts_cost(times, wanted, missing * scale, saved_up, on_device);
     mean.seconds += chance * cost.seconds;
     mean.stall += chance * cost.stall;
     mean.link += chance * cost.link;
@@ -127,6 +136,7 @@ StepCost step_cost(const ModelWork& work, const MachineRates& machine, const Ste
       .finish = expert_bytes / machine.finish_bytes_per_second,
       .read = work.read_bytes /
               std::max(machine.drive_burst_per_second, machine.drive_bytes_per_second),
+      .kept_up = work.read_bytes / machine.drive_bytes_per_second,
       .latency = machine.drive_latency_seconds,
       .beside = work.shared_weights / work.sparse_layers * all_rows,
       .link = machine.link_bytes_per_second > 0 ? expert_bytes / machine.link_bytes_per_second : 0};
@@ -136,22 +146,22 @@ StepCost step_cost(const ModelWork& work, const MachineRates& machine, const Ste
     cost.seconds += work.output_weights * seconds_per_weight(machine.products, step.logits);
   }
   const double before = per_layer + work.dense_weights / work.layers * all_rows;
+  const bool saves = times.read < times.kept_up;
+  double saved_up = cost.seconds - (work.layers - 1) * before;  // since the last step's reads
   double idle = 0;  // of the drive since the last layer's reads; none are foreseen for the first
   for (const double share : resident) {
-    const double read = wanted * (1 - share) * times.read;
-    const LayerCost layer = mean_experts_cost(times, wanted, 1 - share, on_device);
-    const double saved = idle > 0 ? step.read_ahead * std::min({idle, read, layer.stall}) : 0;
-    cost.seconds += layer.seconds - saved;
-    cost.stall_seconds += layer.stall - saved;
+    saved_up = saves ? std::min(saved_up, kSavedUpMax) : 0;
+    const double missing = wanted * (1 - share);
+    LayerCost layer = mean_experts_cost(times, wanted, 1 - share, saved_up, on_device);
+    saved_up = std::max(saved_up + layer.seconds - missing * times.kept_up, 0.0) + before;
+    // Idle time that was saved up is not there to read ahead.
+    const double ahead = saves ? 0 : step.read_ahead * std::min(idle, missing * times.read);
+    const double hidden = std::min(ahead, layer.stall);
+    cost.seconds += layer.seconds - hidden;
+    cost.stall_seconds += layer.stall - hidden;
     cost.link_seconds += layer.link;
-    cost.bytes_read += wanted * (1 - share) * work.read_bytes;
+    cost.bytes_read += missing * work.read_bytes;
     idle = layer.idle + before;
-  }
-  // What was saved up for bursts is used up in the long run.
-  const double kept_up = cost.bytes_read / machine.drive_bytes_per_second;
-  if (kept_up > cost.seconds) {
-    cost.stall_seconds += kept_up - cost.seconds;
-    cost.seconds = kept_up;
   }
   const double weights = work.dense_weights + work.shared_weights +
                          (step.logits > 0 ? work.output_weights : 0) +

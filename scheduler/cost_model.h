@@ -75,8 +75,8 @@ struct StepCost {
 };
 
 // `resident[l]`: the share of sparse layer l's experts that is in memory; which ones are wanted is
-// as good as random. `on_device`: the share of those in memory that lies on a device and crosses
-// its link to be computed.
+// as good as random. `on_device`: the share of those that lies on a device, computed there as fast
+// as from memory; what is read takes its turn there and crosses the link.
 StepCost step_cost(const ModelWork& work, const MachineRates& machine, const StepShape& step,
                    std::span<const double> resident, double on_device = 0);
 

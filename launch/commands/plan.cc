@@ -100,9 +100,13 @@ class Plan {
         static_cast<uint32_t>(std::max<int64_t>(options_.tokens.value_or(kTokensDefault), 0));
     TRY_STATUS(choose_engine());
     if (options_.trace) TRY_STATUS(load_trace());
-    run_.device_bytes = options_.vram.value_or(0);
-    run_.link_bytes_per_second = options_.vram ? kLinkAssumed : 0;
-    run_.program_bytes = resident_bytes();
+    run_.program_bytes = resident_bytes() + tokenizer_bytes_;
+    if (options_.vram) {
+      run_.device_bytes = *options_.vram;
+      run_.link_bytes_per_second = kLinkAssumed;
+    } else {
+      run_.take_device(engine_options_);
+    }
     return {};
   }
 
@@ -134,8 +138,8 @@ class Plan {
     EngineFlags flags = options_.engine;
     if (!flags.memory && options_.ram) flags.memory = default_memory_bytes(*options_.ram);
     const auto tokenizer = TRY(source_->text_file("tokenizer.json"));
-    engine_options_ = TRY(engine_options(
-        flags, *source_, context, tokenizer ? tokenizer_memory_bytes(tokenizer->size()) : 0));
+    tokenizer_bytes_ = tokenizer ? tokenizer_memory_bytes(tokenizer->size()) : 0;
+    engine_options_ = TRY(engine_options(flags, *source_, context, tokenizer_bytes_));
     engine_options_.sequences = options_.batch.value_or(1);
     run_.tokens = std::min(run_.tokens, context - run_.prompt + 1);
     return {};
@@ -266,6 +270,7 @@ class Plan {
   Console& console_;
   std::string path_;
   std::unique_ptr<ModelSource> source_;
+  uint64_t tokenizer_bytes_ = 0;
   EngineOptions engine_options_;
   RoutingTrace trace_;
   PlannedRun run_;

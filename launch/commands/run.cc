@@ -18,6 +18,7 @@
 #include "launch/model_path.h"
 #include "launch/options.h"
 #include "launch/parse.h"
+#include "launch/prediction.h"
 #include "launch/progress.h"
 #include "launch/prompt.h"
 #include "launch/routing_recorder.h"
@@ -152,6 +153,7 @@ class Run {
       engine_options_.on_routing = recorder_->sink();
     }
     if (options_.spans) engine_options_.spans = &spans_;
+    program_bytes_ = resident_bytes();
     const double begin = now_seconds();
     std::unique_ptr<Engine> engine = TRY(start_engine(*source_, engine_options_, console_));
     report_.load_seconds = now_seconds() - begin;
@@ -239,8 +241,23 @@ class Run {
     report_.experts = static_cast<uint32_t>(source_->experts().keys().size());
     if (const auto figures = load_machine_figures()) {
       report_.limits = {figures->memory_bytes_per_second, figures->drive_bytes_per_second};
+      predict_run(*figures);
     } else if (figures.error().code != Code::kNoInput) {
       print_warning(to_line(figures.error()), console_);
+    }
+  }
+
+  // As `plan` does.
+  void predict_run(const MachineFigures& figures) {
+    const GenerationResult& made = report_.generation;
+    const bool whole = made.prompt_done == request_.prompt.size() && !made.ids.empty();
+    if (!whole || !figures_suffice(figures, *source_, engine_options_)) return;
+    PlannedRun run{.prompt = static_cast<uint32_t>(request_.prompt.size()),
+                   .tokens = static_cast<uint32_t>(made.ids.size()),
+                   .program_bytes = program_bytes_};
+    run.take_device(engine_options_);
+    if (auto predicted = predict(*source_, engine_options_, run, figures)) {
+      report_.predicted = std::move(*predicted);
     }
   }
 
@@ -270,6 +287,7 @@ class Run {
   std::vector<std::string> ignored_;  // of generation_config.json
   bool chat_template_ = false;
   GenerationRequest request_;
+  uint64_t program_bytes_ = 0;  // resident before the engine starts
   RunReport report_;
 };
 
