@@ -70,8 +70,9 @@ TEST_F(Paging, FaultsCostRetriesAndThenARunByName) {
 TEST_F(Paging, ARecordedRunIsReplayed) {
   const std::string trace = folder_ + "/run.route";
   const json recorded = parsed(run({"--record-routing", trace}));
-  const json simulated = parsed(run_switchyard({"simulate", "--trace", trace, "--capacity", "37",
-                                                "--predictor", "next-layer", "--json", "-"}));
+  const json simulated = parsed(run_switchyard(
+      {"simulate", "--trace", trace, "--capacity", "37", "--predictor", "next-layer", "--bandwidth",
+       "2GB/s", "--latency", "10us", "--compute", "200us", "--json", "-"}));
   EXPECT_EQ(simulated["tokens"], 79);
   EXPECT_GT(simulated["prefetched"], 0);
   EXPECT_GT(simulated["oracle_hit_rate"], simulated["hit_rate"]);
