@@ -83,8 +83,14 @@ Check check_cuda() {
     check.mend = "look at nvidia-smi; in a container the devices must be passed in";
     return check;
   }
+#ifdef SWITCHYARD_CUDA
   check.state = CheckState::kOk;
-  check.mend.clear();
+  check.mend = "--device cuda: its memory and copies work, experts are not computed there yet";
+#else
+  check.state = CheckState::kLimited;
+  check.value += "; this build has no CUDA";
+  check.mend = "build it where the CUDA toolkit is installed";
+#endif
   return check;
 }
 
