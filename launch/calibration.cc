@@ -22,8 +22,10 @@ constexpr uint32_t kHidden = 2048;
 constexpr uint32_t kIntermediate = 1024;
 constexpr uint32_t kExpertsAtOnce = 8;
 constexpr double kExpertWeights = 3.0 * kHidden * kIntermediate;
-constexpr uint32_t kTokens[] = {1, 2, 4, 8, 16, 32, 64, 256};
-constexpr uint32_t kTokensMax = 256;
+constexpr uint32_t kTokens[] = {1, 2, 4, 8, 16, 32, 64, 128};
+constexpr uint32_t kTokensMax = 128;
+constexpr uint32_t kPicksAtOnce = 128;  // experts times tokens; fewer experts with more tokens
+constexpr double kLongSeconds = 0.25;   // slow processors are measured with fewer tokens
 // No product of these overflows, and no type reads them as denormals, which take longer.
 constexpr std::byte kWeightByte{0x3c};
 constexpr float kInput = 0.5;
@@ -37,11 +39,12 @@ constexpr uint32_t kPositions = 512;
 constexpr uint32_t kRows = 512;
 constexpr uint64_t kFinishBytes = uint64_t{16} << 20;
 
-// The median time of `work`, called until `seconds` are over, at least three times.
+// The median time of `work`, called until `seconds` are over: three times, unless it takes much
+// longer than that.
 double median_seconds(double seconds, const std::function<void()>& work) {
   std::vector<double> times;
-  const double end = now_seconds() + seconds;
-  while (times.size() < kRepeatsMin || now_seconds() < end) {
+  const double end = now_seconds() + seconds, late = end + kLongSeconds;
+  while (times.empty() || now_seconds() < (times.size() < kRepeatsMin ? late : end)) {
     const double begin = now_seconds();
     work();
     times.push_back(now_seconds() - begin);
@@ -61,19 +64,24 @@ class MadeUpExperts {
         slab_(slab),
         matrix_bytes_(matrix_bytes(dtype, kIntermediate, kHidden)),
         count_(static_cast<uint32_t>(slab.size() / (3 * matrix_bytes_))) {
-    const size_t rows = size_t{kTokensMax} * kExpertsAtOnce;
+    const size_t rows = kPicksAtOnce;
     input_.assign(kTokensMax * size_t{kHidden}, kInput);
     packed_.resize(rows * kHidden);
     inner_.resize(rows * kIntermediate);
     inner_packed_.resize(rows * kIntermediate);
   }
 
-  // The next few experts, each for `tokens` rows.
+  static uint32_t at_once(uint32_t tokens) {
+    return std::min(kExpertsAtOnce, kPicksAtOnce / tokens);
+  }
+
+  // The next at_once(tokens) experts, each for `tokens` rows.
   void compute(uint32_t tokens) {
+    const uint32_t experts = at_once(tokens);
     std::vector<MatrixView> weights;
-    weights.reserve(3 * kExpertsAtOnce);
+    weights.reserve(3 * experts);
     std::vector<Product> gated, down;
-    for (uint32_t i = 0; i < kExpertsAtOnce; ++i) {
+    for (uint32_t i = 0; i < experts; ++i) {
       const std::byte* at = slab_.data() + 3 * matrix_bytes_ * (next_++ % count_);
       weights.push_back({at, dtype_, kIntermediate, kHidden});
       weights.push_back({at + matrix_bytes_, dtype_, kIntermediate, kHidden});
@@ -91,14 +99,14 @@ class MadeUpExperts {
                       .y = packed_.data() + row * kHidden,
                       .y_stride = kHidden});
     }
-    pool_.split(kExpertsAtOnce, uint64_t{tokens} * kHidden, [&](uint32_t first, uint32_t last) {
+    pool_.split(experts, uint64_t{tokens} * kHidden, [&](uint32_t first, uint32_t last) {
       for (uint32_t i = first; i < last; ++i) {
         kernels_.pack(input_.data(), kHidden, nullptr, tokens, kHidden,
                       packed_.data() + size_t{i} * tokens * kHidden);
       }
     });
     run_products(pool_, kernels_, gated);
-    pack_rows(pool_, kernels_, inner_.data(), kIntermediate, tokens * kExpertsAtOnce, kIntermediate,
+    pack_rows(pool_, kernels_, inner_.data(), kIntermediate, tokens * experts, kIntermediate,
               inner_packed_.data());
     run_products(pool_, kernels_, down);
   }
@@ -133,7 +141,13 @@ ProductCurve measure_products(WorkerPool& pool, const Kernels& kernels, DType dt
   for (const uint32_t tokens : kTokens) {
     const double took =
         median_seconds(seconds / std::size(kTokens), [&] { experts.compute(tokens); });
-    curve.push_back({tokens, kExpertsAtOnce * kExpertWeights / took});
+    curve.push_back({tokens, MadeUpExperts::at_once(tokens) * kExpertWeights / took});
+    if (took > kLongSeconds) break;
+  }
+  // Fewer tokens are never slower: where they seem to be, something else was going on.
+  for (size_t i = curve.size() - 1; i-- > 0;) {
+    curve[i].weights_per_second =
+        std::max(curve[i].weights_per_second, curve[i + 1].weights_per_second);
   }
   return curve;
 }

@@ -43,7 +43,6 @@ constexpr uint32_t kPromptDefault = 512;
 constexpr int64_t kTokensDefault = 128;
 constexpr uint32_t kContextUnit = 16;  // as run rounds it
 constexpr double kLinkAssumed = 16e9;  // bytes a second to a device that was only described
-constexpr double kProcessorSeconds = 0.3;
 constexpr double kDriveSeconds = 1.0;
 
 struct PlanOptions {
@@ -142,6 +141,7 @@ class Plan {
     engine_options_ = TRY(engine_options(flags, *source_, context, tokenizer_bytes_));
     engine_options_.sequences = options_.batch.value_or(1);
     run_.tokens = std::min(run_.tokens, context - run_.prompt + 1);
+    TRY(Engine::plan(*source_, engine_options_));  // too little memory is told before measuring
     return {};
   }
 
@@ -167,8 +167,10 @@ class Plan {
     const uint64_t bytes = probe_memory_bytes(allowance ? allowance->bytes : 0);
     const DType dtype = source_->experts().layout().dtype;
     figures_.kernels = TRY(measure_kernels(pool, kernels, {&dtype, 1}, bytes));
+    // As good as all that memory gives: one token's products wait for nothing else.
+    const ProductCurve& curve = figures_.kernels.products.begin()->second;
     figures_.memory_bytes_per_second =
-        TRY(MemoryProbe::create(pool, bytes)).measure(kernels, kProcessorSeconds).bytes_per_second;
+        curve.front().weights_per_second * static_cast<double>(dtype_bytes(dtype));
     figures_.threads = engine_options_.threads;
     return engine_options_.drive_bytes_per_second > 0 ? Status{} : measure_drive_of_model();
   }

@@ -56,6 +56,41 @@ TEST_F(MachineFileTest, KeepsEveryFigure) {
   EXPECT_EQ(loaded->when, "2026-01-31T12:00:00Z");
 }
 
+TEST_F(MachineFileTest, KeepsWhatKernelsTake) {
+  MachineFigures figures = some_figures("here");
+  figures.drive_burst_per_second = 2e9;
+  figures.drive_latency_seconds = 1e-4;
+  figures.kernels.products["BF16"] = {{1, 15e9}, {64, 2e9}};
+  figures.kernels.section_seconds = 5e-7;
+  figures.kernels.attention_flops = 4e10;
+  figures.kernels.row_elements = 7e9;
+  figures.kernels.checksum_bytes_per_second = 8e9;
+  figures.kernels.interleave_bytes_per_second = 6e9;
+  ASSERT_TRUE(save_machine_figures(figures, path_));
+  const MachineFigures loaded = load_machine_figures(path_, "here").value();
+  EXPECT_EQ(loaded.drive_burst_per_second, 2e9);
+  EXPECT_EQ(loaded.drive_latency_seconds, 1e-4);
+  const KernelFigures& kernels = loaded.kernels;
+  ASSERT_EQ(kernels.products.at("BF16").size(), 2U);
+  EXPECT_EQ(kernels.products.at("BF16").back().tokens, 64U);
+  EXPECT_EQ(kernels.products.at("BF16").back().weights_per_second, 2e9);
+  EXPECT_EQ(kernels.section_seconds, 5e-7);
+  EXPECT_EQ(kernels.attention_flops, 4e10);
+  EXPECT_EQ(kernels.row_elements, 7e9);
+  EXPECT_EQ(kernels.checksum_bytes_per_second, 8e9);
+  EXPECT_EQ(kernels.interleave_bytes_per_second, 6e9);
+}
+
+TEST_F(MachineFileTest, ADamagedCurveIsNone) {
+  for (const char* points :
+       {"7", "[7]", R"([{"tokens": 1}])", R"([{"tokens": 0, "weights_per_second": 1}])",
+        R"([{"tokens": 2, "weights_per_second": 1}, {"tokens": 1, "weights_per_second": 1}])"}) {
+    write(std::string(R"({"machines": {"here": {"kernels": {"products": {"BF16": )") + points +
+          "}}}}}");
+    EXPECT_TRUE(load_machine_figures(path_, "here").value().kernels.products.empty()) << points;
+  }
+}
+
 TEST_F(MachineFileTest, KeepsHostsApart) {
   MachineFigures there = some_figures("there");
   there.threads = 64;
