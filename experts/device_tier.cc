@@ -103,9 +103,9 @@ double DeviceTier::uses_to_come(ExpertKey key) const {
   return uses.count * std::exp2(-static_cast<double>(step_ - uses.step) / kHalfLifeSteps);
 }
 
-std::optional<LeasedSlot> DeviceTier::use(ExpertKey key, float gate_weight) {
+std::optional<LeasedSlot> DeviceTier::use(ExpertKey key) {
   uses_[index_.at(key)] = {uses_to_come(key) + 1, step_};
-  pool_.use(key, gate_weight);
+  pool_.use(key);
   const auto slot = pool_.find(key);
   if (!slot) return std::nullopt;
   counters_.hits += 1;

@@ -79,7 +79,7 @@ class DeviceTier {
   void begin_layer(uint16_t layer);
   void expect(ExpertKey key) { pool_.expect(key); }
   // The router chose `key`. Leased when the device has it.
-  std::optional<LeasedSlot> use(ExpertKey key, float gate_weight);
+  std::optional<LeasedSlot> use(ExpertKey key);
   // It has it not: was it in a host slot?
   void used_below(bool resident);
   // So many bytes a second were read from the drive.

@@ -27,7 +27,6 @@ uint32_t loads_max(const ExpertSource& source, const ExpertCacheOptions& options
 }
 
 constexpr double kExpectedMin = 0.3;  // probability from which an expert is kept for its layer
-constexpr uint32_t kSweepSlots = 8;   // on their way or being computed
 
 }  // namespace
 
@@ -39,7 +38,7 @@ class ExpertCache::Impl {
   Status open_device(const ExpertCacheOptions& options);
 
   Status fill(const std::function<void(uint64_t, uint64_t)>& progress);
-  void request(uint16_t layer, std::span<const ExpertUse> uses, CachePath path);
+  void request(uint16_t layer, std::span<const uint16_t> experts, CachePath path);
   Result<std::vector<ExpertLease>> next();
   void prefetch(std::span<const PrefetchJob> jobs);
   void pump();
@@ -55,7 +54,7 @@ class ExpertCache::Impl {
   std::span<std::byte> slot_memory() const;
   std::span<std::byte> staging_memory() const;
   void begin_layer(uint16_t layer);
-  bool want_on_device(ExpertKey key, float gate_weight);
+  bool want_on_device(ExpertKey key);
   void want(ExpertKey key);
   std::optional<SlotIndex> take_slot(ExpertKey key);
   void start_misses();
@@ -158,8 +157,8 @@ void ExpertCache::Impl::begin_layer(uint16_t layer) {
   if (tier_) tier_->begin_layer(layer);
 }
 
-bool ExpertCache::Impl::want_on_device(ExpertKey key, float gate_weight) {
-  const auto leased = tier_ ? tier_->use(key, gate_weight) : std::nullopt;
+bool ExpertCache::Impl::want_on_device(ExpertKey key) {
+  const auto leased = tier_ ? tier_->use(key) : std::nullopt;
   if (!leased) return false;
   counters_.hits += 1;
   counters_.layers[key.layer].hits += 1;
@@ -190,22 +189,20 @@ void ExpertCache::Impl::want(ExpertKey key) {
   }
 }
 
-void ExpertCache::Impl::request(uint16_t layer, std::span<const ExpertUse> uses, CachePath path) {
-  if (!open_) {
-    begin_layer(layer);
-    open_ = true;
-    path_ = path;
-  }
+void ExpertCache::Impl::request(uint16_t layer, std::span<const uint16_t> experts, CachePath path) {
+  CHECK_THAT(!open_, "layer {} while the request for layer {} is open", layer, layer_);
+  begin_layer(layer);
+  open_ = true;
+  path_ = path;
   if (layer >= counters_.layers.size()) counters_.layers.resize(layer + size_t{1});
-  CHECK_THAT(layer == layer_, "layer {} while the request for layer {} is open", layer, layer_);
-  const size_t before = below_.size();
-  for (const ExpertUse& use : uses) {
-    const ExpertKey key{layer, use.expert};
-    if (want_on_device(key, use.gate_weight)) continue;
-    pool_.use(key, use.gate_weight);
+  for (const uint16_t expert : experts) {
+    const ExpertKey key{layer, expert};
+    if (want_on_device(key)) continue;
+    pool_.use(key);
     below_.push_back(key);
   }
-  for (size_t i = before; i < below_.size(); ++i) want(below_[i]);
+  for (const ExpertKey key : below_) want(key);
+  prefetcher_.expire(layer);
   hits_first_ = !ready_.empty();
   start_misses();
   (void)loader_.pump();  // an error leaves everything as it is: next() meets and returns it
@@ -307,7 +304,6 @@ Status ExpertCache::Impl::take_all_landed() {
 }
 
 Result<std::vector<ExpertLease>> ExpertCache::Impl::next() {
-  if (open_) prefetcher_.expire(layer_);
   const Status status = hits_first_ ? loader_.pump() : take_all_landed();
   if (!status) {
     end_request();
@@ -457,8 +453,8 @@ Status ExpertCache::fill(const std::function<void(uint64_t, uint64_t)>& progress
   return impl_->fill(progress);
 }
 
-void ExpertCache::request(uint16_t layer, std::span<const ExpertUse> uses, CachePath path) {
-  impl_->request(layer, uses, path);
+void ExpertCache::request(uint16_t layer, std::span<const uint16_t> experts, CachePath path) {
+  impl_->request(layer, experts, path);
 }
 
 Result<std::vector<ExpertLease>> ExpertCache::next() { return impl_->next(); }

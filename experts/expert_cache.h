@@ -64,14 +64,9 @@ struct ExpertCacheCounters {
   std::vector<LayerUses> layers;  // [the model's layers], as far as there were requests
 };
 
-// One of a request's experts.
-struct ExpertUse {
-  uint16_t expert = 0;
-  float gate_weight = 1;  // the largest that any token gives it
-};
-
 // How a request treats what is resident: a sweep reads its misses through a few slots and leaves
 // the rest as it is.
+inline constexpr uint32_t kSweepSlots = 8;  // on their way or being computed
 enum class CachePath : uint8_t { kKeep, kSweep };
 
 class ExpertCache {
@@ -91,11 +86,11 @@ class ExpertCache {
   // misses.
   Status fill(const std::function<void(uint64_t bytes_done, uint64_t bytes_all)>& progress);
 
-  // Starts a layer's work: `uses` (distinct, in any order) of `layer`. Resident ones are leased at
-  // once, those on the device before the host's (unless copying one there first is quicker), the
-  // others' reads submitted as far as slots reach. While the request is not over, another call adds
-  // to it.
-  void request(uint16_t layer, std::span<const ExpertUse> uses, CachePath path = CachePath::kKeep);
+  // Starts a layer's work: `experts` (distinct, in any order) of `layer`. Resident ones are leased
+  // at once, those on the device before the host's (unless copying one there first is quicker), the
+  // others' reads submitted as far as slots reach. The last request must be over.
+  void request(uint16_t layer, std::span<const uint16_t> experts,
+               CachePath path = CachePath::kKeep);
   // Leases on experts of the request that are ready, each once: first all that were resident, then
   // those whose reads have landed; blocks only while there is none. Empty when all were given: the
   // request is over. Give the leases back before the next call when slots are scarcer than experts:

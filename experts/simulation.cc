@@ -163,9 +163,9 @@ class Simulation {
     answer(step, token, layer, RouterQuery::kPreAttention);
     compute(options_.layer_seconds);
     const auto routed = step.at(trace_.shape, layer, token);
-    std::vector<ExpertUse> uses;
-    for (const RoutedExpert& expert : routed) uses.push_back({expert.expert, expert.gate_weight});
-    cache_->request(trace_.shape.layers[layer], uses);
+    std::vector<uint16_t> experts;
+    for (const RoutedExpert& routed_expert : routed) experts.push_back(routed_expert.expert);
+    cache_->request(trace_.shape.layers[layer], experts);
     for (const RouterQuery query :
          {RouterQuery::kSameLayer, RouterQuery::kNextLayer, RouterQuery::kNextTwo,
           RouterQuery::kNextLayerShared, RouterQuery::kNextTwoShared}) {

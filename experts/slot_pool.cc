@@ -68,8 +68,8 @@ void SlotPool::begin_layer(uint16_t layer) {
   });
 }
 
-void SlotPool::use(ExpertKey key, float gate_weight) {
-  policy_->use(index_.at(key), gate_weight);
+void SlotPool::use(ExpertKey key) {
+  policy_->use(index_.at(key));
   if (const auto slot = locate(key)) slots_[slot->value].transient = false;
 }
 

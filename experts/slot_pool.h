@@ -36,7 +36,7 @@ class SlotPool {
   // A layer's work begins; what was expected of it is settled.
   void begin_layer(uint16_t layer);
   // The router chose `key`, resident or not.
-  void use(ExpertKey key, float gate_weight);
+  void use(ExpertKey key);
   // A prediction wants `key` when its layer comes next: until then it is evicted only for want of
   // anything else.
   void expect(ExpertKey key);

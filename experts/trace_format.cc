@@ -8,8 +8,8 @@
 #include <type_traits>
 
 #include "runtime/base/align.h"
+#include "runtime/base/byte_fields.h"
 #include "runtime/base/check.h"
-#include "runtime/base/hash.h"
 
 namespace switchyard {
 namespace {
@@ -20,53 +20,6 @@ constexpr size_t kHeaderRestMax = kHeaderRestMin + 2 * 65535 + 65535;
 constexpr size_t kBlockFront = 2 * sizeof(uint32_t) + sizeof(uint64_t);
 constexpr float kWeightUnits = 65535;
 constexpr uint32_t kExpertsMax = 65536;
-
-uint64_t hash_text(std::string_view text) { return hash_bytes(std::as_bytes(std::span(text))); }
-
-template <class T>
-void put(std::string& out, T value) {
-  static_assert(std::is_unsigned_v<T>);
-  for (size_t i = 0; i < sizeof(T); ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
-}
-
-// As much as its length can say.
-void put_text(std::string& out, std::string_view text) {
-  text = text.substr(0, std::numeric_limits<uint16_t>::max());
-  put(out, static_cast<uint16_t>(text.size()));
-  out += text;
-}
-
-// Takes values off the front of `bytes_`; after a value that is not whole, ok() is false and all
-// further ones are zero.
-class Cursor {
- public:
-  explicit Cursor(std::string_view bytes) : bytes_(bytes) {}
-  bool ok() const { return ok_; }
-  bool at_end() const { return ok_ && bytes_.empty(); }
-  size_t bytes_left() const { return bytes_.size(); }
-
-  std::string_view take(size_t count) {
-    ok_ = ok_ && count <= bytes_.size();
-    if (!ok_) return {};
-    const std::string_view taken = bytes_.substr(0, count);
-    bytes_.remove_prefix(count);
-    return taken;
-  }
-  template <class T>
-  T number() {
-    T value = 0;
-    const std::string_view taken = take(sizeof(T));
-    for (size_t i = taken.size(); i-- > 0;) {
-      value = static_cast<T>(uint64_t{value} << 8 | static_cast<unsigned char>(taken[i]));
-    }
-    return value;
-  }
-  std::string_view text() { return take(number<uint16_t>()); }
-
- private:
-  std::string_view bytes_;
-  bool ok_ = true;
-};
 
 // Routes or answers: [rows, width] in memory.
 struct Rows {
@@ -116,7 +69,7 @@ bool all_different(std::span<const RoutedExpert> chosen) {
 constexpr RoutedExpert kNotRecorded = {0, -1};
 
 // False when they are cut short or name an expert that the layer has not, or one twice.
-bool take_rows(Cursor& cursor, const Rows& rows, std::vector<RoutedExpert>& values) {
+bool take_rows(ByteCursor& cursor, const Rows& rows, std::vector<RoutedExpert>& values) {
   const std::string_view present = cursor.take(ceil_div(rows.rows, 8));
   if (!cursor.ok()) return false;
   const auto is_there = [&](uint64_t row) {
@@ -124,8 +77,8 @@ bool take_rows(Cursor& cursor, const Rows& rows, std::vector<RoutedExpert>& valu
   };
   uint64_t there = 0;
   for (uint64_t row = 0; row < rows.rows; ++row) there += is_there(row) ? 1 : 0;
-  Cursor ids(cursor.take(there * rows.width * (rows.narrow() ? 1 : 2)));
-  Cursor weights(cursor.take(there * rows.width * sizeof(uint16_t)));
+  ByteCursor ids(cursor.take(there * rows.width * (rows.narrow() ? 1 : 2)));
+  ByteCursor weights(cursor.take(there * rows.width * sizeof(uint16_t)));
   if (!cursor.ok()) return false;
   values.assign(rows.entries(), kNotRecorded);
   for (uint64_t row = 0; row < rows.rows; ++row) {
@@ -179,7 +132,7 @@ std::string encode_trace_header(const TraceShape& shape, std::string_view model)
   put(rest, shape.expert_bytes);
   put(rest, static_cast<uint16_t>(shape.layers.size()));
   for (const uint16_t layer : shape.layers) put(rest, layer);
-  put_text(rest, model);
+  put_text(rest, std::string_view(model).substr(0, UINT16_MAX));
   std::string out(kTraceMagic);
   put(out, kTraceVersion);
   put(out, static_cast<uint32_t>(rest.size()));
@@ -194,7 +147,7 @@ Result<TraceHeader> parse_trace_header(std::string_view file, const std::string&
                 "record it again");
   };
   if (!file.starts_with(kTraceMagic)) return fail(Code::kBadData, "is no routing trace", where);
-  Cursor front(file.substr(kTraceMagic.size()));
+  ByteCursor front(file.substr(kTraceMagic.size()));
   const uint32_t version = front.number<uint32_t>();
   const uint32_t rest_bytes = front.number<uint32_t>();
   if (front.ok() && version != kTraceVersion) {
@@ -204,7 +157,7 @@ Result<TraceHeader> parse_trace_header(std::string_view file, const std::string&
         where);
   }
   if (rest_bytes < kHeaderRestMin || rest_bytes > kHeaderRestMax) return damaged("its length");
-  Cursor rest(front.take(rest_bytes));
+  ByteCursor rest(front.take(rest_bytes));
   const uint64_t hash = front.number<uint64_t>();
   if (!front.ok()) return damaged("cut short");
   if (hash != hash_text(file.substr(0, kHeaderFront + rest_bytes))) return damaged("checksum");
@@ -257,7 +210,7 @@ Result<std::string> encode_trace_step(const TraceShape& shape, const RoutingStep
 
 Result<RoutingStep> parse_trace_step(std::string_view body, const TraceShape& shape,
                                      const std::string& where) {
-  Cursor cursor(body);
+  ByteCursor cursor(body);
   RoutingStep step;
   step.request = cursor.number<uint32_t>();
   const uint8_t phase = cursor.number<uint8_t>();
@@ -297,7 +250,7 @@ Result<TraceBlocks> find_trace_blocks(std::string_view file, uint64_t begin,
       return fail(Code::kBadData, fmt::format("damaged step of a routing trace at {}", blocks.end),
                   where, "record it again");
     };
-    Cursor cursor(file.substr(blocks.end));
+    ByteCursor cursor(file.substr(blocks.end));
     const uint32_t bytes = cursor.number<uint32_t>();
     const uint32_t inverted = cursor.number<uint32_t>();
     const uint64_t hash = cursor.number<uint64_t>();

@@ -11,6 +11,7 @@
 #include "launch/memory_limit.h"
 #include "launch/options.h"
 #include "launch/progress.h"
+#include "runtime/base/align.h"
 #include "runtime/base/units.h"
 #include "runtime/device/device.h"
 
@@ -18,6 +19,7 @@ namespace switchyard {
 namespace {
 
 constexpr uint32_t kThreadsMax = 1024;
+constexpr uint32_t kContextUnit = 16;
 constexpr uint32_t kChunkMax = 1 << 20;
 
 Result<uint64_t> memory_bytes(const EngineFlags& flags) {
@@ -68,6 +70,11 @@ void EngineFlags::add_to(OptionList& list) {
   list.text("--faults", "SEED[,KIND[=RATE]...]", faults,
             "spoils reads: eio, short-read, bit-flip, delay; a rate of 0.01 unless given");
   list.count("--chunk", chunk, 1, kChunkMax, "tokens of a prompt computed together at most");
+}
+
+uint32_t default_context(uint64_t prompt, int64_t tokens, uint32_t limit) {
+  const uint64_t wanted = prompt + (tokens < 0 ? kOpenEndedTokens : static_cast<uint64_t>(tokens));
+  return static_cast<uint32_t>(std::min<uint64_t>(round_up(wanted, kContextUnit), limit));
 }
 
 Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source,

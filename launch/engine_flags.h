@@ -31,6 +31,12 @@ struct EngineFlags {
   void add_to(OptionList& options);
 };
 
+inline constexpr int64_t kTokensDefault = 128;      // of -n
+inline constexpr uint32_t kOpenEndedTokens = 4096;  // room for -n -1 when --context is not given
+
+// Positions that prompt and generated tokens need, of `limit`; `tokens` < 0: open-ended.
+uint32_t default_context(uint64_t prompt, int64_t tokens, uint32_t limit);
+
 // The options they stand for, with `context` positions beside `other_bytes` that the command itself
 // holds; what is not given comes from the machine. kUsage;
 // kNoMemory when --memory is missing and the machine does not tell.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "experts/expert_cache.h"
 #include "experts/expert_source.h"
 #include "experts/simulation.h"
 #include "launch/cgroup.h"
@@ -24,7 +25,6 @@ constexpr uint64_t kSlabOnHugePages = 4 * kHugePageBytes;  // as Slab has it
 constexpr uint64_t kRunBytes = uint64_t{3} << 20;
 // What one thread does alone in a layer: routes, buckets, leases. Matters to tiny models only.
 constexpr double kLayerSeconds = 20e-6;
-constexpr uint32_t kSweepSlots = 8;  // a sweep goes round in
 // Made-up routing is so many picks long, the first third of which warms the cache.
 constexpr uint32_t kTracePicks = 24'000;
 constexpr uint32_t kTraceTokensMax = 1024;
@@ -249,7 +249,7 @@ Result<Prediction> predict_memory(const ModelSource& source, const EngineOptions
   prediction.memory = TRY(Engine::plan(source, options));
   prediction.experts = static_cast<uint32_t>(source.experts().keys().size());
   const MemoryPlan& memory = prediction.memory;
-  const uint64_t slot_bytes = source.experts().layout().slot_bytes();
+  const uint64_t slot_bytes = source.experts().slot_bytes();
   prediction.device_slots = static_cast<uint32_t>(
       std::min<uint64_t>(run.device_bytes / slot_bytes, prediction.experts - memory.slots));
   prediction.program_bytes = run.program_bytes + kRunBytes;

@@ -6,8 +6,8 @@
 #include <limits>
 #include <type_traits>
 
+#include "runtime/base/byte_fields.h"
 #include "runtime/base/check.h"
-#include "runtime/base/hash.h"
 
 namespace switchyard {
 namespace {
@@ -16,57 +16,11 @@ constexpr size_t kHashAt = kPageBytes - sizeof(uint64_t);
 constexpr size_t kSectionBytesMin = 2 + 1 + 3 * 8 + 2;
 constexpr const char* kRemake = "pack the model again";
 
-uint64_t hash_text(std::string_view text) { return hash_bytes(std::as_bytes(std::span(text))); }
-
-template <class T>
-void put(std::string& out, T value) {
-  static_assert(std::is_unsigned_v<T>);
-  for (size_t i = 0; i < sizeof(T); ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
-}
-
-void put_text(std::string& out, std::string_view text) {
-  CHECK_THAT(text.size() <= std::numeric_limits<uint16_t>::max(), "{} bytes", text.size());
-  put(out, static_cast<uint16_t>(text.size()));
-  out += text;
-}
-
-// Takes values off the front of `bytes_`; after a value that is not whole, ok() is false and all
-// further ones are zero.
-class Cursor {
- public:
-  explicit Cursor(std::string_view bytes) : bytes_(bytes) {}
-  bool ok() const { return ok_; }
-  bool at_end() const { return ok_ && bytes_.empty(); }
-  size_t bytes_left() const { return bytes_.size(); }
-
-  std::string_view take(size_t count) {
-    ok_ = ok_ && count <= bytes_.size();
-    if (!ok_) return {};
-    const std::string_view taken = bytes_.substr(0, count);
-    bytes_.remove_prefix(count);
-    return taken;
-  }
-  template <class T>
-  T number() {
-    T value = 0;
-    const std::string_view taken = take(sizeof(T));
-    for (size_t i = taken.size(); i-- > 0;) {
-      value = static_cast<T>(uint64_t{value} << 8 | static_cast<unsigned char>(taken[i]));
-    }
-    return value;
-  }
-  std::string_view text() { return take(number<uint16_t>()); }
-
- private:
-  std::string_view bytes_;
-  bool ok_ = true;
-};
-
 tl::unexpected<Error> fail_pack(const std::string& what, const std::string& where) {
   return fail(Code::kBadData, what, where, kRemake);
 }
 
-Result<PackSection> take_section(Cursor& cursor, const std::string& where) {
+Result<PackSection> take_section(ByteCursor& cursor, const std::string& where) {
   PackSection section;
   section.name = cursor.text();
   section.offset = cursor.number<uint64_t>();
@@ -113,7 +67,7 @@ Result<PackHeader> parse_pack_header(std::string_view page, uint64_t file_bytes,
                                      const std::string& where) {
   CHECK(page.size() == kPageBytes);
   if (!page.starts_with(kPackMagic)) return fail(Code::kBadData, "is not a pack", where);
-  Cursor cursor(page.substr(kPackMagic.size()));
+  ByteCursor cursor(page.substr(kPackMagic.size()));
   const uint32_t version = cursor.number<uint32_t>();
   const uint32_t page_bytes = cursor.number<uint32_t>();
   PackHeader header;
@@ -121,7 +75,7 @@ Result<PackHeader> parse_pack_header(std::string_view page, uint64_t file_bytes,
   header.index_bytes = cursor.number<uint64_t>();
   header.index_hash = cursor.number<uint64_t>();
   header.file_bytes = cursor.number<uint64_t>();
-  const uint64_t hash = Cursor(page.substr(kHashAt)).number<uint64_t>();
+  const uint64_t hash = ByteCursor(page.substr(kHashAt)).number<uint64_t>();
   if (hash != hash_text(page.substr(0, kHashAt))) {
     return fail_pack("damaged header of the pack (checksum)", where);
   }
@@ -158,7 +112,7 @@ std::string encode_pack_section(const PackSection& section) {
 }
 
 Result<PackSection> parse_pack_section(std::string_view bytes, const std::string& where) {
-  Cursor cursor(bytes);
+  ByteCursor cursor(bytes);
   PackSection section = TRY(take_section(cursor, where));
   if (!cursor.at_end()) return fail_pack("bytes after a section's entry", where);
   return section;
@@ -173,7 +127,7 @@ std::string encode_pack_index(std::span<const PackSection> sections) {
 
 Result<std::vector<PackSection>> parse_pack_index(std::string_view bytes, uint64_t index_offset,
                                                   const std::string& where) {
-  Cursor cursor(bytes);
+  ByteCursor cursor(bytes);
   const uint32_t count = cursor.number<uint32_t>();
   if (count > cursor.bytes_left() / kSectionBytesMin) {
     return fail_pack(fmt::format("index lists {} sections in {} bytes", count, bytes.size()),

@@ -26,11 +26,11 @@ class DecayedFrequency {
     }
   }
 
-  void use(uint32_t place, const TokenClock& clock, double amount = 1) {
+  void use(uint32_t place, const TokenClock& clock) {
     const uint32_t age = clock.token - last_[place];
     for (size_t i = 0; i < scales_.size(); ++i) {
       float& sum = sums_[i][place];
-      sum = static_cast<float>(sum * decay_[i](age) + amount);
+      sum = static_cast<float>(sum * decay_[i](age) + 1);
     }
     last_[place] = clock.token;
   }
@@ -45,7 +45,6 @@ class DecayedFrequency {
     }
     return sum;
   }
-  uint32_t last(uint32_t place) const { return last_[place]; }  // token of its latest use; 0: none
 
  private:
   std::vector<ExpertKey> keys_;
@@ -60,7 +59,7 @@ class LfuPolicy final : public EvictionPolicy {
  public:
   explicit LfuPolicy(const PolicyShape& shape) : frequency_(shape, {{32, 1}}) {}
   void begin_layer(uint16_t layer) override { clock_.begin_layer(layer); }
-  void use(uint32_t place, float) override { frequency_.use(place, clock_); }
+  void use(uint32_t place) override { frequency_.use(place, clock_); }
   double worth(uint32_t place) const override { return frequency_.at(place, clock_); }
 
  private:
@@ -74,7 +73,7 @@ class FreqRecencyPolicy final : public EvictionPolicy {
   explicit FreqRecencyPolicy(const PolicyShape& shape)
       : count_(shape.keys.size()), last_(shape.keys.size()) {}
   void begin_layer(uint16_t layer) override { clock_.begin_layer(layer); }
-  void use(uint32_t place, float) override {
+  void use(uint32_t place) override {
     count_[place] += 1;
     last_[place] = clock_.token;
   }
@@ -101,7 +100,7 @@ class DecayedLfuPolicy final : public EvictionPolicy {
     clock_.begin_layer(layer);
     if (layer < peak_.size()) peak_[layer] *= kFading;
   }
-  void use(uint32_t place, float) override {
+  void use(uint32_t place) override {
     frequency_.use(place, clock_);
     double& peak = peak_[keys_[place].layer];
     peak = std::max(peak, frequency_.at(place, clock_));
@@ -126,7 +125,7 @@ class MultiScalePolicy final : public EvictionPolicy {
     layers_ = keys_.empty() ? 1 : keys_.back().layer + 1U;
   }
   void begin_layer(uint16_t layer) override { clock_.begin_layer(layer); }
-  void use(uint32_t place, float) override { frequency_.use(place, clock_); }
+  void use(uint32_t place) override { frequency_.use(place, clock_); }
   double worth(uint32_t place) const override {
     return frequency_.at(place, clock_) * nearness(clock_, keys_[place].layer, layers_);
   }
@@ -137,7 +136,7 @@ class MultiScalePolicy final : public EvictionPolicy {
   }
   // 1 for a layer whose turn is next, a little less for one that was just there.
   static double nearness(const TokenClock& clock, uint16_t layer, uint32_t layers) {
-    const uint32_t away = clock.ahead(layer) ? layer - clock.layer : layers - clock.layer + layer;
+    const uint32_t away = clock.layers_until(layer, layers);
     return 1 - kDiscount * away / layers;
   }
 

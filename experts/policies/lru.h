@@ -11,7 +11,7 @@ class LruPolicy final : public EvictionPolicy {
  public:
   explicit LruPolicy(const PolicyShape& shape) : last_(shape.keys.size()) {}
 
-  void use(uint32_t place, float) override { last_[place] = ++now_; }
+  void use(uint32_t place) override { last_[place] = ++now_; }
   void admitted(uint32_t place) override {
     if (last_[place] == 0) last_[place] = ++now_;
   }

@@ -15,7 +15,7 @@ class OraclePolicy final : public EvictionPolicy {
       : future_(*shape.future), next_(shape.keys.size()) {}
 
   void begin_layer(uint16_t) override { ++now_; }
-  void use(uint32_t place, float) override {
+  void use(uint32_t place) override {
     const std::vector<uint32_t>& uses = future_.uses[place];
     uint32_t& next = next_[place];
     while (next < uses.size() && uses[next] + 1 <= now_) ++next;

@@ -21,11 +21,10 @@ class ActivationPolicy final : public EvictionPolicy {
     if (clock_.token == before || clock_.token % kWindow != 0) return;
     for (float& count : count_) count /= 2;
   }
-  void use(uint32_t place, float) override { count_[place] += 1; }
+  void use(uint32_t place) override { count_[place] += 1; }
   double worth(uint32_t place) const override {
     const uint16_t layer = keys_[place].layer;
-    const uint32_t away =
-        clock_.ahead(layer) ? layer - clock_.layer : layers_ - clock_.layer + layer;
+    const uint32_t away = clock_.layers_until(layer, layers_);
     return (count_[place] + 1e-3) * (1 - static_cast<double>(away) / (layers_ + 1));
   }
 
@@ -45,14 +44,13 @@ class LeastStalePolicy final : public EvictionPolicy {
     layers_ = keys_.empty() ? 1 : keys_.back().layer + 1U;
   }
   void begin_layer(uint16_t layer) override { clock_.begin_layer(layer); }
-  void use(uint32_t place, float) override { last_[place] = clock_.token; }
+  void use(uint32_t place) override { last_[place] = clock_.token; }
   double worth(uint32_t place) const override {
     const uint16_t layer = keys_[place].layer;
     // Turns of its layer that went by without it.
     uint32_t stale = clock_.token - last_[place];
     if (stale > 0 && clock_.ahead(layer)) --stale;
-    const uint32_t away =
-        clock_.ahead(layer) ? layer - clock_.layer : layers_ - clock_.layer + layer;
+    const uint32_t away = clock_.layers_until(layer, layers_);
     return -static_cast<double>(stale) * 2 - static_cast<double>(away) / layers_;
   }
 

@@ -30,9 +30,8 @@ class EvictionPolicy {
   // A layer's work begins. Layers ascend within a step, so one that is not above the last begins a
   // new step: policies that reckon with age or distance in layers keep their clock by it.
   virtual void begin_layer(uint16_t /*layer*/) {}
-  // The router chose this expert, resident or not: once in a layer of a step. `gate_weight` is the
-  // largest that any token gave it.
-  virtual void use(uint32_t place, float gate_weight) = 0;
+  // The router chose this expert, resident or not: once in a layer of a step.
+  virtual void use(uint32_t place) = 0;
   // It has become resident, or is so no more. A prefetched expert is admitted without a use.
   virtual void admitted(uint32_t /*place*/) {}
   virtual void evicted(uint32_t /*place*/) {}

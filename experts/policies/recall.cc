@@ -60,7 +60,7 @@ void RecallPolicy::begin_token() {
   likeness_[slot(clock_.token)] = 0;
 }
 
-void RecallPolicy::use(uint32_t place, float) {
+void RecallPolicy::use(uint32_t place) {
   frequency_.use(place, clock_);
   layers_[clock_.layer].routes[slot(clock_.token)].push_back(place);
   taken_[place] = true;

@@ -19,7 +19,7 @@ class RecallPolicy final : public EvictionPolicy {
   explicit RecallPolicy(const PolicyShape& shape);
 
   void begin_layer(uint16_t layer) override;
-  void use(uint32_t place, float gate_weight) override;
+  void use(uint32_t place) override;
   double worth(uint32_t place) const override;
 
  private:

@@ -15,7 +15,7 @@ class SlruPolicy final : public EvictionPolicy {
   explicit SlruPolicy(const PolicyShape& shape)
       : protected_max_(shape.slots / 2), states_(shape.keys.size()) {}
 
-  void use(uint32_t place, float) override {
+  void use(uint32_t place) override {
     State& state = states_[place];
     state.last = ++now_;
     if (!state.resident) return;

@@ -16,6 +16,10 @@ struct TokenClock {
     if (token == 0 || next <= layer) ++token;
     layer = next;
   }
+  // Layers until `other`'s turn comes next, of a model whose last one is `layers` − 1.
+  uint32_t layers_until(uint16_t other, uint32_t layers) const {
+    return ahead(other) ? other - layer : layers - layer + other;
+  }
   // Whether `other`'s turn is still to come in this step.
   bool ahead(uint16_t other) const { return other > layer; }
 };

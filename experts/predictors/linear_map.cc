@@ -7,8 +7,8 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/base/byte_fields.h"
 #include "runtime/base/check.h"
-#include "runtime/base/hash.h"
 #include "storage/input_file.h"
 
 namespace switchyard {
@@ -58,13 +58,6 @@ Result<Header> parse_header(std::string_view file, const std::string& where) {
 uint64_t file_bytes(const Header& header) {
   return kHeaderBytes + weights_of(header.layers, header.experts) * sizeof(float) +
          sizeof(uint64_t);
-}
-
-uint64_t hash_text(std::string_view text) { return hash_bytes(std::as_bytes(std::span(text))); }
-
-template <class T>
-void put(std::string& out, T value) {
-  out.append(reinterpret_cast<const char*>(&value), sizeof value);
 }
 
 }  // namespace

@@ -30,7 +30,6 @@
 #include "launch/run_report.h"
 #include "launch/sampling.h"
 #include "launch/text_ids.h"
-#include "runtime/base/align.h"
 #include "runtime/base/units.h"
 #include "runtime/device/worker_pool.h"
 #include "runtime/kernels/kernel_table.h"
@@ -40,8 +39,6 @@ namespace switchyard {
 namespace {
 
 constexpr uint32_t kPromptDefault = 512;
-constexpr int64_t kTokensDefault = 128;
-constexpr uint32_t kContextUnit = 16;  // as run rounds it
 constexpr double kLinkAssumed = 16e9;  // bytes a second to a device that was only described
 constexpr double kDriveSeconds = 1.0;
 
@@ -95,8 +92,6 @@ class Plan {
     source_ = TRY(ModelSource::open(path_));
     TRY_STATUS(check_context(options_.context, *source_));
     run_.prompt = TRY(prompt_tokens());
-    run_.tokens =
-        static_cast<uint32_t>(std::max<int64_t>(options_.tokens.value_or(kTokensDefault), 0));
     TRY_STATUS(choose_engine());
     if (options_.trace) TRY_STATUS(load_trace());
     run_.program_bytes = resident_bytes() + tokenizer_bytes_;
@@ -131,9 +126,9 @@ class Plan {
       return fail(Code::kUsage, fmt::format("a prompt of {} tokens does not fit a context of {}",
                                             run_.prompt, limit));
     }
-    const uint64_t wanted = round_up(uint64_t{run_.prompt} + run_.tokens, kContextUnit);
-    const auto context =
-        options_.context.value_or(static_cast<uint32_t>(std::min<uint64_t>(wanted, limit)));
+    const int64_t tokens = options_.tokens.value_or(kTokensDefault);
+    const uint32_t context = options_.context.value_or(default_context(run_.prompt, tokens, limit));
+    run_.tokens = tokens < 0 ? kOpenEndedTokens : static_cast<uint32_t>(tokens);
     EngineFlags flags = options_.engine;
     if (!flags.memory && options_.ram) flags.memory = default_memory_bytes(*options_.ram);
     const auto tokenizer = TRY(source_->text_file("tokenizer.json"));

@@ -26,7 +26,6 @@
 #include "launch/sampling.h"
 #include "launch/stop_signal.h"
 #include "launch/text_stream.h"
-#include "runtime/base/align.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
@@ -35,10 +34,6 @@
 
 namespace switchyard {
 namespace {
-
-constexpr int64_t kTokensDefault = 128;
-constexpr uint32_t kOpenEndedTokens = 4096;  // room for -n -1 when --context is not given
-constexpr uint32_t kContextUnit = 16;
 
 struct RunOptions {
   std::string model;
@@ -129,9 +124,7 @@ Result<uint32_t> choose_context(const RunOptions& options, size_t prompt,
   const uint32_t limit = context_limit(options, source);
   if (prompt > limit) return fail_overflow(options, source, fmt::format("{}", prompt));
   if (options.context) return limit;
-  const int64_t tokens = options.tokens.value_or(kTokensDefault);
-  const uint64_t wanted = prompt + (tokens < 0 ? kOpenEndedTokens : static_cast<uint64_t>(tokens));
-  return static_cast<uint32_t>(std::min<uint64_t>(round_up(wanted, kContextUnit), limit));
+  return default_context(prompt, options.tokens.value_or(kTokensDefault), limit);
 }
 
 Result<GenerationDefaults> generation_defaults(const ModelSource& source) {

@@ -112,6 +112,9 @@ class Simulate {
     const auto known = [&](double MachineFigures::*rate, double assumed) {
       return figures && (*figures).*rate > 0 ? (*figures).*rate : assumed;
     };
+    if (!figures && !(options_.bandwidth && options_.compute)) {
+      console_.err << "this machine was not measured (switchyard doctor): rates are assumed\n";
+    }
     settings_.expert_bytes = options_.expert_size.value_or(
         trace_.shape.expert_bytes > 0 ? trace_.shape.expert_bytes : kExpertBytesAssumed);
     settings_.bytes_per_second = known(&MachineFigures::drive_bytes_per_second, kDriveRateAssumed);

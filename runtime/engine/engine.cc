@@ -64,7 +64,8 @@ Result<std::unique_ptr<Foresight>> make_foresight(const ModelSpec& spec,
   return std::make_unique<Foresight>(std::move(predictor), shape, spec.router_layers());
 }
 
-Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions& options) {
+Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions& options,
+                                 const Foresight* foresight) {
   CHECK(options.context >= 1 && options.sequences >= 1);
   const ModelSpec& spec = source.spec();
   const ExpertSource& experts = source.experts();
@@ -74,13 +75,12 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
   MemoryNeeds needs;
   needs.dense_bytes = TRY(DenseWeights::bytes(source));
   needs.kv_bytes = KvCache::bytes(spec, options.context, options.sequences);
-  const auto foresight = TRY(make_foresight(spec, options));
   needs.other_bytes = options.other_bytes + RouterProbe::bytes(spec, Foresight::kTokensMax) +
                       (foresight ? foresight->bytes() : 0);
   needs.activation_bytes = workspace(0, 0);
   needs.activation_row_bytes = workspace(1, 0) - workspace(0, 0);
   needs.logits_row_bytes = workspace(0, 1) - workspace(0, 0);
-  needs.slot_bytes = experts.layout().slot_bytes();
+  needs.slot_bytes = experts.slot_bytes();
   needs.staging_bytes = experts.direct() ? 0 : experts.staging_bytes();
   needs.experts = static_cast<uint32_t>(experts.keys().size());
   needs.slots_min = spec.moe.top_k;
@@ -170,11 +170,13 @@ Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
 Result<MemoryPlan> Engine::plan(const ModelSource& source, const EngineOptions& options) {
-  return plan_memory(TRY(memory_needs(source, options)), options.memory_bytes);
+  const auto foresight = TRY(make_foresight(source.spec(), options));
+  return plan_memory(TRY(memory_needs(source, options, foresight.get())), options.memory_bytes);
 }
 
 Result<uint64_t> Engine::minimum_bytes(const ModelSource& source, const EngineOptions& options) {
-  return minimum_memory_bytes(TRY(memory_needs(source, options)));
+  const auto foresight = TRY(make_foresight(source.spec(), options));
+  return minimum_memory_bytes(TRY(memory_needs(source, options, foresight.get())));
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
@@ -183,7 +185,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   CHECK(options.threads >= 1);
   const Kernels* kernels = TRY(select_kernels(options.isa));
   TRY_STATUS(check_device(options.device.get()));
-  const MemoryPlan plan = TRY(Engine::plan(source, options));
+  auto foresight = TRY(make_foresight(source.spec(), options));
+  const MemoryPlan plan =
+      TRY(plan_memory(TRY(memory_needs(source, options, foresight.get())), options.memory_bytes));
 
   auto impl = std::make_unique<Impl>(source, *kernels, options.threads);
   impl->plan = plan;
@@ -193,7 +197,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
     options.spans->name_track(kTrackExperts, "experts");
     options.spans->name_track(kTrackWait, "waiting for reads");
   }
-  const uint64_t fill_bytes = plan.slots * source.experts().layout().bytes();
+  const uint64_t fill_bytes = plan.slots * source.experts().expert_bytes();
   const auto report = [&](uint64_t done) {
     if (progress.report) progress.report(done, plan.dense_bytes + fill_bytes);
   };
@@ -207,12 +211,12 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   impl->load_bytes = plan.dense_bytes + fill_bytes;
   // The drive is kept busy by the thread that computes, now and then: no thread of its own takes
   // turns with those that compute.
-  if (plan.slots < source.experts().keys().size() || options.device) {
+  const bool all_fit = plan.slots >= source.experts().keys().size();
+  if (!all_fit || options.device) {
     impl->pool.set_between([impl = impl.get()] { impl->pump_reads(); });
   }
-  auto foresight = TRY(make_foresight(impl->spec, options));
-  if (plan.slots >= source.experts().keys().size()) foresight = nullptr;  // everything is there
-  if (plan.slots < source.experts().keys().size() || options.on_routing) {
+  if (all_fit) foresight = nullptr;
+  if (!all_fit || options.on_routing) {
     impl->watch = std::make_unique<RoutingWatch>(impl->spec, impl->weights, *impl->cache,
                                                  std::move(foresight), options.on_routing);
   }

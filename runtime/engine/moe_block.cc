@@ -68,17 +68,12 @@ void MoeBlock::route(const Compute& compute, const LayerWeights& weights, uint32
 void MoeBlock::fill_buckets(uint32_t count, Workspace& workspace) {
   const uint32_t experts = spec_.moe.experts, picks = count * spec_.moe.top_k;
   bucket_begin_.assign(experts + 1, 0);
-  gate_max_.assign(experts, 0);
   for (uint32_t pick = 0; pick < picks; ++pick) {
-    const RoutedExpert& routed = workspace.routed[pick];
-    ++bucket_begin_[routed.expert + 1U];
-    gate_max_[routed.expert] = std::max(gate_max_[routed.expert], routed.gate_weight);
+    ++bucket_begin_[workspace.routed[pick].expert + 1U];
   }
   active_.clear();
   for (uint32_t expert = 0; expert < experts; ++expert) {
-    if (bucket_begin_[expert + 1] != 0) {
-      active_.push_back({static_cast<uint16_t>(expert), gate_max_[expert]});
-    }
+    if (bucket_begin_[expert + 1] != 0) active_.push_back(static_cast<uint16_t>(expert));
     bucket_begin_[expert + 1] += bucket_begin_[expert];
   }
   std::vector<uint32_t> next(bucket_begin_.begin(), bucket_begin_.end() - 1);

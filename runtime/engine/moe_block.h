@@ -47,8 +47,7 @@ class MoeBlock {
   const ModelSpec& spec_;
   std::vector<uint16_t> leaf_of_expert_;
   std::vector<uint32_t> bucket_begin_;  // [experts + 1]
-  std::vector<float> gate_max_;         // [experts] the largest gate weight of any token
-  std::vector<ExpertUse> active_;       // experts with tokens
+  std::vector<uint16_t> active_;        // experts with tokens
 };
 
 }  // namespace switchyard

@@ -81,7 +81,7 @@ class CacheFaults : public testing::TestWithParam<bool> {
 
   // The experts given before the request was over, all of them right; or its error.
   Result<size_t> run(uint16_t layer, const Experts& experts) {
-    cache_->request(layer, uses_of(experts));
+    cache_->request(layer, experts);
     size_t given = 0;
     while (true) {
       const auto leases = TRY(cache_->next());

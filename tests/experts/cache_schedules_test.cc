@@ -43,7 +43,7 @@ class Schedules : public testing::Test {
   // One schedule; false when something was wrong.
   void run(uint64_t seed);
   bool serve(ExpertCache& cache, Prng& prng, uint32_t slots);
-  std::vector<ExpertUse> some_uses(Prng& prng) const;
+  std::vector<uint16_t> some_experts(Prng& prng) const;
 
   TestModel model_{{.hidden = 20, .intermediate = 9, .layers = kLayers, .experts = kExperts}};
   std::unique_ptr<ExpertSource> source_;
@@ -53,20 +53,20 @@ class Schedules : public testing::Test {
   uint64_t served_ = 0, failed_ = 0, prefetched_ = 0;
 };
 
-std::vector<ExpertUse> Schedules::some_uses(Prng& prng) const {
+std::vector<uint16_t> Schedules::some_experts(Prng& prng) const {
   std::vector<uint16_t> experts(kExperts);
   std::iota(experts.begin(), experts.end(), uint16_t{0});
   for (size_t i = kExperts - 1; i > 0; --i) std::swap(experts[i], experts[prng.below(i + 1)]);
   experts.resize(1 + prng.below(kExperts));
-  return uses_of(experts);
+  return experts;
 }
 
 // A request to its end; some leases are kept beyond it.
 bool Schedules::serve(ExpertCache& cache, Prng& prng, uint32_t slots) {
   const auto layer = static_cast<uint16_t>(prng.below(kLayers));
-  std::vector<ExpertUse> uses = some_uses(prng);
+  const std::vector<uint16_t> experts = some_experts(prng);
   const auto path = prng.below(4) == 0 ? CachePath::kSweep : CachePath::kKeep;
-  cache.request(layer, uses, path);
+  cache.request(layer, experts, path);
   size_t given = 0;
   while (true) {
     if (prng.below(3) == 0) cache.pump();
@@ -86,7 +86,7 @@ bool Schedules::serve(ExpertCache& cache, Prng& prng, uint32_t slots) {
     }
   }
   served_ += 1;
-  return given == uses.size();
+  return given == experts.size();
 }
 
 void Schedules::run(uint64_t seed) {

@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "experts/expert_cache.h"
 #include "runtime/base/prng.h"
 #include "runtime/base/units.h"
 #include "runtime/device/host_device.h"
@@ -104,7 +105,7 @@ class DeviceTierTest : public testing::Test {
   void use(DeviceTier& tier, uint16_t expert, int times) {
     for (int i = 0; i < times; ++i) {
       tier.begin_layer(0);
-      const auto leased = tier.use({0, expert}, 1);
+      const auto leased = tier.use({0, expert});
       if (leased) leased->pool->unlease(leased->slot);
     }
   }
@@ -166,7 +167,7 @@ TEST_P(DeviceTierOnEvery, WhatIsUsedOftenComesToLieThere) {
     ASSERT_TRUE(tier->copying());
     ASSERT_TRUE(tier->wait());
     ASSERT_FALSE(tier->copying());
-    const auto leased = tier->use({0, expert}, 1);
+    const auto leased = tier->use({0, expert});
     ASSERT_TRUE(leased);
     const auto truth = model_.kernel_ready({0, expert});
     std::vector<std::byte> found(truth.size());
@@ -187,7 +188,7 @@ TEST_F(DeviceTierTest, TheHostsSlotStaysLeasedWhileItIsCopied) {
   use(*tier, 4, 20);
   tier->offer(slot);
   tier->offer(slot);  // it is on its way
-  EXPECT_FALSE(tier->use({0, 4}, 1));
+  EXPECT_FALSE(tier->use({0, 4}));
   EXPECT_FALSE(free_of_leases(slot));
   now_ += 0.9 * expert_seconds(kSlowLink);
   tier->poll();
@@ -346,7 +347,7 @@ TEST_P(CacheOverDevice, EveryExpertComesOnceAndTrue) {
       while (experts.size() < 3) {
         experts.insert(static_cast<uint16_t>(prng.next() % (prng.next() % 2 == 0 ? 2 : 8)));
       }
-      cache->request(layer, uses_of(std::vector<uint16_t>(experts.begin(), experts.end())),
+      cache->request(layer, std::vector<uint16_t>(experts.begin(), experts.end()),
                      step % 16 == 5 ? CachePath::kSweep : CachePath::kKeep);
       if (step % 3 == 0) {
         const PrefetchJob job{{static_cast<uint16_t>((layer + 1) % 3), 7}, 0.9, 1};
@@ -387,7 +388,7 @@ TEST(CacheOverDeviceOrder, TheDevicesComeFirst) {
   options.memory_bytes_per_second = kMemoryRate;
   const auto cache = *ExpertCache::create(*source, options);
   const auto run = [&](std::vector<uint16_t> experts) {
-    cache->request(0, uses_of(experts));
+    cache->request(0, experts);
     std::vector<uint16_t> came;
     while (true) {
       const auto leases = *cache->next();

@@ -36,7 +36,7 @@ Experts experts_of(const std::vector<ExpertLease>& leases) {
 // All experts in the order in which they came, leases given back after each call.
 Result<Experts> run(const TestModel& model, ExpertCache& cache, uint16_t layer,
                     const Experts& experts) {
-  cache.request(layer, uses_of(experts));
+  cache.request(layer, experts);
   Experts came;
   while (true) {
     const std::vector<ExpertLease> leases = TRY(cache.next());
@@ -114,7 +114,7 @@ TEST_P(ExpertCacheTest, HitsComeFirstWhileMissesAreRead) {
   const auto cache = make(*experts, 6, {.latency_min = microseconds(100)});
   ASSERT_TRUE(run(model, *cache, 0, {2, 5}));
   const nanoseconds before = clock_.now;
-  cache->request(0, uses_of(Experts{1, 2, 3, 5}));
+  cache->request(0, Experts{1, 2, 3, 5});
   EXPECT_GE(queue_->in_flight(), 2u);
   EXPECT_EQ(experts_of(*cache->next()), (Experts{2, 5}));
   EXPECT_EQ(clock_.now, before);  // nothing was waited for
@@ -140,7 +140,7 @@ TEST_P(ExpertCacheTest, TheQueueIsKeptFull) {
   TestModel model({.hidden = 64, .intermediate = 64, .layers = 1});
   const auto experts = source(model);
   const auto cache = make(*experts, 8, {.latency_min = microseconds(100)}, 4);
-  cache->request(0, uses_of(Experts{0, 1, 2, 3, 4, 5, 6, 7}));
+  cache->request(0, Experts{0, 1, 2, 3, 4, 5, 6, 7});
   EXPECT_EQ(queue_->in_flight(), 4u);
   ASSERT_TRUE(cache->next());
   EXPECT_EQ(queue_->in_flight(), 4u);
@@ -182,7 +182,7 @@ TEST_P(ExpertCacheTest, ALeaseForbidsEviction) {
   TestModel model({});
   const auto experts = source(model);
   const auto cache = make(*experts, 2);
-  cache->request(0, uses_of(Experts{0}));
+  cache->request(0, Experts{0});
   std::vector<ExpertLease> held = *cache->next();
   ASSERT_TRUE(cache->next()->empty());
   const ExpertLease moved = std::move(held[0]);
@@ -230,7 +230,7 @@ TEST_P(ExpertCacheTest, DestroyedWhileReading) {
   options.make_queue = [](auto) { return std::make_unique<PreadQueue>(16); };
   const auto cache = *ExpertCache::create(*experts, options);
   ASSERT_TRUE(run(model, *cache, 0, {6, 7}));
-  cache->request(0, uses_of(Experts{0, 1, 2, 3, 4, 5, 6, 7}));  // with hits that nobody takes
+  cache->request(0, Experts{0, 1, 2, 3, 4, 5, 6, 7});  // with hits that nobody takes
 }
 
 // Whatever queue this machine gives.
@@ -333,7 +333,7 @@ TEST_P(ExpertCacheTest, ASweepLeavesTheRestAlone) {
   ASSERT_TRUE(cache->fill({}));
   Experts all(32);
   std::iota(all.begin(), all.end(), uint16_t{0});
-  cache->request(1, uses_of(all), CachePath::kSweep);
+  cache->request(1, all, CachePath::kSweep);
   while (true) {
     const auto leases = *cache->next();
     if (leases.empty()) break;
@@ -353,8 +353,8 @@ TEST_P(ExpertCacheDeathTest, Misuse) {
   const auto experts = source(model);
   const auto cache = make(*experts, 2);
   EXPECT_DEATH((void)ExpertCache::create(*experts, {.slots = 0, .staging = 1}), "bug");
-  cache->request(0, uses_of(Experts{0, 1, 2}));
-  EXPECT_DEATH(cache->request(1, uses_of(Experts{0})), "bug");
+  cache->request(0, Experts{0, 1, 2});
+  EXPECT_DEATH(cache->request(1, Experts{0}), "bug");
   const auto held = *cache->next();
   ASSERT_EQ(held.size(), 2u);
   EXPECT_DEATH((void)cache->next(), "the leases on all 2 slots are held");

@@ -17,17 +17,17 @@ TEST(Policies, UnknownNameListsThoseThereAre) {
 
 TEST(Lru, TheLastUseIsWorthMost) {
   const auto policy = *make_policy("lru", {2, {{0, 0}, {0, 1}, {0, 2}}});
-  for (const uint32_t place : {2, 0, 1}) policy->use(place, 1);
+  for (const uint32_t place : {2, 0, 1}) policy->use(place);
   EXPECT_LT(policy->worth(2), policy->worth(0));
   EXPECT_LT(policy->worth(0), policy->worth(1));
-  policy->use(2, 1);
+  policy->use(2);
   EXPECT_LT(policy->worth(1), policy->worth(2));
 }
 
 TEST(Lru, AdmissionIsNoUse) {
   const auto policy = *make_policy("lru", {2, {{0, 0}, {0, 1}}});
-  policy->use(0, 1);
-  policy->use(1, 1);
+  policy->use(0);
+  policy->use(1);
   policy->admitted(0);
   EXPECT_LT(policy->worth(0), policy->worth(1));
 }
@@ -54,7 +54,7 @@ class PolicyTest : public testing::Test {
   static void step(EvictionPolicy& policy, uint32_t expert) {
     for (uint16_t layer = 0; layer < kLayers; ++layer) {
       policy.begin_layer(layer);
-      policy.use(place(layer, expert), 1);
+      policy.use(place(layer, expert));
     }
   }
 
@@ -83,17 +83,17 @@ TEST_F(PolicyTest, OldFrequencyFades) {
 TEST_F(PolicyTest, SlruProtectsWhatIsUsedAgain) {
   const auto policy = *make_policy("slru", shape_);
   for (const uint32_t expert : {0U, 1U}) {
-    policy->use(place(0, expert), 1);
+    policy->use(place(0, expert));
     policy->admitted(place(0, expert));
   }
-  policy->use(place(0, 0), 1);
-  policy->use(place(1, 0), 1);
+  policy->use(place(0, 0));
+  policy->use(place(1, 0));
   policy->admitted(place(1, 0));
   EXPECT_GT(policy->worth(place(0, 0)), policy->worth(place(1, 0)));
   EXPECT_GT(policy->worth(place(1, 0)), policy->worth(place(0, 1)));
   policy->evicted(place(0, 0));
   policy->admitted(place(0, 0));
-  policy->use(place(1, 0), 1);
+  policy->use(place(1, 0));
   EXPECT_LT(policy->worth(place(0, 0)), policy->worth(place(1, 0)));
 }
 
@@ -101,7 +101,7 @@ TEST_F(PolicyTest, LeastStaleKeepsWhatThisPassUsed) {
   const auto policy = *make_policy("least-stale", shape_);
   step(*policy, 1);
   policy->begin_layer(0);
-  policy->use(place(0, 2), 1);
+  policy->use(place(0, 2));
   policy->begin_layer(1);
   EXPECT_LT(policy->worth(place(0, 1)), policy->worth(place(0, 2)));  // its layer passed it by
   EXPECT_LT(policy->worth(place(0, 1)), policy->worth(place(5, 1)));  // its turn is to come
@@ -120,9 +120,9 @@ TEST_F(PolicyTest, DecayedLfuCountsShares) {
   const auto policy = *make_policy("decayed-lfu", shape_);
   for (uint32_t i = 0; i < 40; ++i) {
     policy->begin_layer(0);
-    policy->use(place(0, 0), 1);
+    policy->use(place(0, 0));
     policy->begin_layer(1);
-    policy->use(place(1, i % kExperts), 1);
+    policy->use(place(1, i % kExperts));
   }
   EXPECT_DOUBLE_EQ(policy->worth(place(0, 0)), 1);
   EXPECT_GT(policy->worth(place(1, 3)), 0.8);  // a fourth of the uses, and yet one of the first
@@ -133,7 +133,7 @@ TEST_F(PolicyTest, LayersWhoseTurnIsNextAreWorthMore) {
     const auto policy = *make_policy(name, shape_);
     for (int i = 0; i < 4; ++i) step(*policy, 1);
     policy->begin_layer(0);
-    policy->use(place(0, 1), 1);
+    policy->use(place(0, 1));
     EXPECT_GT(policy->worth(place(1, 1)), policy->worth(place(2, 1))) << name;
     EXPECT_GT(policy->worth(place(2, 1)), policy->worth(place(9, 1))) << name;
   }
@@ -159,7 +159,7 @@ TEST_F(PolicyTest, RecallComparesWholeRoutes) {
   const auto mixed = [&](uint32_t early, uint32_t late) {
     for (uint16_t layer = 0; layer < kLayers; ++layer) {
       policy->begin_layer(layer);
-      policy->use(place(layer, layer < 8 ? early : late), 1);
+      policy->use(place(layer, layer < 8 ? early : late));
     }
   };
   for (int i = 0; i < 8; ++i) {
@@ -192,10 +192,10 @@ TEST_F(PolicyTest, OracleEvictsWhatIsUsedLast) {
   shape_.future = &future;
   const auto policy = *make_policy("oracle", shape_);
   policy->begin_layer(0);
-  policy->use(0, 1);
+  policy->use(0);
   EXPECT_LT(policy->worth(0), policy->worth(1));
   policy->begin_layer(1);
-  policy->use(1, 1);
+  policy->use(1);
   EXPECT_LT(policy->worth(0), policy->worth(1));
   EXPECT_LT(policy->worth(2), policy->worth(0));
   shape_.future = nullptr;

@@ -76,7 +76,7 @@ class Replay {
     std::vector<SlotIndex> leased;
     for (const RoutedExpert& pick : picks) {
       const ExpertKey key{layer, pick.expert};
-      pool_->use(key, pick.gate_weight);
+      pool_->use(key);
       if (const auto slot = pool_->find(key)) {
         leased.push_back(*slot);
         pool_->lease(*slot);

@@ -19,7 +19,7 @@ class SlotPoolTest : public testing::Test {
     const auto slot = pool_.take(key);
     EXPECT_TRUE(slot);
     pool_.loaded(*slot);
-    pool_.use(key, 1);
+    pool_.use(key);
     return *slot;
   }
 
@@ -65,7 +65,7 @@ TEST_F(SlotPoolTest, LoadingAndLeasedSlotsAreKept) {
 TEST_F(SlotPoolTest, TheOldestUseIsEvicted) {
   const SlotIndex first = load({0, 0});
   const SlotIndex second = load({0, 1});
-  pool_.use({0, 0}, 1);
+  pool_.use({0, 0});
   EXPECT_EQ(load({3, 0}), second);
   EXPECT_TRUE(pool_.find({0, 0}));
   EXPECT_FALSE(pool_.find({0, 1}));

@@ -12,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "experts/expert_cache.h"
 #include "experts/expert_source.h"
 #include "experts/folder_source.h"
 #include "experts/pack_source.h"
@@ -32,12 +31,6 @@ struct TestShape {
   uint16_t layers = 3;
   uint16_t experts = 8;
 };
-
-inline std::vector<ExpertUse> uses_of(std::span<const uint16_t> experts) {
-  std::vector<ExpertUse> uses;
-  for (const uint16_t expert : experts) uses.push_back({.expert = expert});
-  return uses;
-}
 
 inline ExpertTensorNames test_names(ExpertKey key) {
   const std::string expert = fmt::format("layers.{}.experts.{}.", key.layer, key.expert);

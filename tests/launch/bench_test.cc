@@ -4,14 +4,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "launch/bench_phases.h"
 #include "launch/bench_report.h"
-#include "launch/cli.h"
 #include "launch/machine.h"
 #include "runtime/base/file.h"
 #include "runtime/engine/model_spec.h"
+#include "tests/launch/program.h"
 
 namespace switchyard {
 namespace {
@@ -19,19 +18,6 @@ namespace {
 using testing::HasSubstr;
 
 const std::string kFixture = SWITCHYARD_TEST_DATA "/fixtures/olmoe";
-
-struct Answer {
-  int code = 0;
-  std::string out, err;
-};
-
-Answer run(const std::vector<std::string>& arguments) {
-  std::istringstream in;
-  std::ostringstream out, err;
-  Console console{in, out, err, false, false};
-  const int code = run_cli(arguments, console);
-  return {code, out.str(), err.str()};
-}
 
 TEST(Spread, IsTheMedianWithItsNeighbours) {
   EXPECT_EQ(spread_of({}).median, 0);

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <sstream>
 
 #include "tests/launch/fake_tree.h"
+#include "tests/launch/program.h"
 
 namespace switchyard {
 namespace {
@@ -15,26 +15,9 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-struct Outcome {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
-
-Outcome run(const std::vector<std::string>& arguments, const std::string& input = {}) {
-  std::istringstream in(input);
-  std::ostringstream out, err;
-  Console console{in, out, err};
-  Outcome outcome;
-  outcome.code = run_cli(arguments, console);
-  outcome.out = out.str();
-  outcome.err = err.str();
-  return outcome;
-}
-
 // An error is one line on standard error, and nothing else is written.
 void expect_error(const std::vector<std::string>& arguments, int code, const std::string& says) {
-  const Outcome outcome = run(arguments);
+  const Answer outcome = run(arguments);
   EXPECT_EQ(outcome.code, code) << outcome.err;
   EXPECT_THAT(outcome.err, AllOf(StartsWith("switchyard: "), HasSubstr(says)));
   EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
@@ -61,7 +44,7 @@ class CliTest : public testing::Test {
 TEST_F(CliTest, HelpAndVersionGoToStandardOutput) {
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"--help"}, {"-h"}, {"run", "--help"}, {"pack", "-h"}}) {
-    const Outcome outcome = run(arguments);
+    const Answer outcome = run(arguments);
     EXPECT_EQ(outcome.code, 0);
     EXPECT_THAT(outcome.out, HasSubstr("Examples:\n  switchyard "));
     EXPECT_EQ(outcome.err, "");
@@ -70,10 +53,10 @@ TEST_F(CliTest, HelpAndVersionGoToStandardOutput) {
 }
 
 TEST_F(CliTest, EveryCommandHasHelpWithExamplesOfItself) {
-  const Outcome page = run({"--help"});
+  const Answer page = run({"--help"});
   for (const Command& command : all_commands()) {
     EXPECT_THAT(page.out, HasSubstr("\n  " + command.name + " ")) << command.name;
-    const Outcome outcome = run({command.name, "--help"});
+    const Answer outcome = run({command.name, "--help"});
     EXPECT_EQ(outcome.code, 0);
     EXPECT_THAT(outcome.out, HasSubstr("\n  switchyard " + command.name)) << command.name;
   }
@@ -137,21 +120,21 @@ TEST_F(CliTest, SkipsSpecialTokensWhenAsked) {
 }
 
 TEST_F(CliTest, ConvertsLinesOfJson) {
-  const Outcome there = run({"tokenize", model_, "--jsonl"}, "\"ab\"\n\"\"\n\"b\\u0061\"");
+  const Answer there = run({"tokenize", model_, "--jsonl"}, "\"ab\"\n\"\"\n\"b\\u0061\"");
   EXPECT_EQ(there.code, 0) << there.err;
   EXPECT_EQ(there.out, "[2]\n[]\n[1,0]\n");
-  const Outcome back = run({"detokenize", model_, "--jsonl"}, "[2]\n[]\n");
+  const Answer back = run({"detokenize", model_, "--jsonl"}, "[2]\n[]\n");
   EXPECT_EQ(back.out, "\"ab\"\n\"\"\n");
 }
 
 TEST_F(CliTest, NamesTheBadLine) {
   for (const char* bad : {"\"a\"\nx\n", "\"a\"\n7\n", "\"a\"\n\n\"b\"\n", "\"a\"\n\"\\ud800\"\n"}) {
-    const Outcome outcome = run({"tokenize", model_, "--jsonl"}, bad);
+    const Answer outcome = run({"tokenize", model_, "--jsonl"}, bad);
     EXPECT_EQ(outcome.code, 65);
     EXPECT_THAT(outcome.err, HasSubstr("line 2"));
     EXPECT_EQ(outcome.out, "[0]\n");
   }
-  const Outcome outcome = run({"detokenize", model_, "--jsonl"}, "[0]\n[1.5]\n");
+  const Answer outcome = run({"detokenize", model_, "--jsonl"}, "[0]\n[1.5]\n");
   EXPECT_EQ(outcome.code, 65);
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("line 2"), HasSubstr("entry 0")));
 }

@@ -5,31 +5,17 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "experts/predictors/registry.h"
 #include "experts/trace_file.h"
-#include "launch/cli.h"
 #include "runtime/base/json.h"
+#include "tests/launch/program.h"
 #include "tests/storage/temp_folder.h"
 
 namespace switchyard {
 namespace {
 
 using testing::HasSubstr;
-
-struct Answer {
-  int code = 0;
-  std::string out, err;
-};
-
-Answer run(const std::vector<std::string>& arguments) {
-  std::istringstream in;
-  std::ostringstream out, err;
-  Console console{in, out, err, false, false};
-  const int code = run_cli(arguments, console);
-  return {code, out.str(), err.str()};
-}
 
 // 100 tokens of two layers, whose second takes the first one's expert's neighbour.
 void write_trace(const std::string& path, int tokens) {

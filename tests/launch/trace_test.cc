@@ -5,11 +5,10 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "launch/cli.h"
 #include "launch/html_page.h"
 #include "runtime/base/json.h"
+#include "tests/launch/program.h"
 #include "tests/storage/temp_folder.h"
 
 namespace switchyard {
@@ -20,19 +19,6 @@ using testing::IsEmpty;
 using testing::Not;
 
 const std::string kTrace = SWITCHYARD_TEST_DATA "/traces/qwen3-30b-a3b.csv";
-
-struct Answer {
-  int code = 0;
-  std::string out, err;
-};
-
-Answer run(const std::vector<std::string>& arguments) {
-  std::istringstream in;
-  std::ostringstream out, err;
-  Console console{in, out, err, false, false};
-  const int code = run_cli(arguments, console);
-  return {code, out.str(), err.str()};
-}
 
 TEST(TraceCommand, TellsTheFigures) {
   const Answer answer = run({"trace", kTrace});
