@@ -211,9 +211,9 @@ class Bench {
     const uint64_t cache = last_cache_bytes();
     if (memory_->bytes() >= kCachesOfProbe * cache) return {};
     return fmt::format(
-        "the memory test had {} beside --memory, the last cache holds {}: it measures that cache "
-        "too; a larger --memory tells more\n",
-        format_size(memory_->bytes()), format_size(cache));
+        "the memory test had {}, the last cache holds {}: it measures that cache too{}\n",
+        format_size(memory_->bytes()), format_size(cache),
+        options_.engine.memory ? "; a larger --memory tells more" : "");
   }
 
   std::string heading() const {
