@@ -68,7 +68,8 @@ void EngineFlags::add_to(OptionList& list) {
   list.text("--device", "none|sim:CAPACITY,RATE,LATENCY|cuda[:N]", device,
             "where experts lie beside host memory, such as sim:8GiB,16GB/s,10us: a simulated GPU");
   list.text("--faults", "SEED[,KIND[=RATE]...]", faults,
-            "spoils reads: eio, short-read, bit-flip, delay; a rate of 0.01 unless given");
+            "spoils reads: eio, short-read, bit-flip, delay; a rate of 0.01 unless given; what was "
+            "spoilt is spared the next time, unless the rate is 1");
   list.count("--chunk", chunk, 1, kChunkMax, "tokens of a prompt computed together at most");
 }
 

@@ -78,11 +78,17 @@ uint32_t FaultyQueue::in_flight() const {
 }
 
 void FaultyQueue::spoil(ReadOp& op) {
-  if (happens(mix_.io_error)) op.result = -EIO;
-  if (happens(mix_.short_read)) op.result = -ENODATA;
-  if (op.result == 0 && happens(mix_.bit_flip)) {
+  const Place place{op.file, op.offset};
+  const bool spared = spoilt_.erase(place) > 0;
+  const auto strikes = [&](double rate) { return happens(rate) && (!spared || rate >= 1); };
+  const bool fails = strikes(mix_.io_error), ends = strikes(mix_.short_read),
+             flips = strikes(mix_.bit_flip);
+  if (fails) op.result = -EIO;
+  if (ends) op.result = -ENODATA;
+  if (op.result == 0 && flips) {
     op.target[prng_.below(op.bytes_needed)] ^= std::byte{1} << prng_.below(8);
   }
+  if (fails || ends || flips) spoilt_.insert(place);
 }
 
 void FaultyQueue::release(Clock::time_point now) {

@@ -3,8 +3,10 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runtime/base/prng.h"
@@ -13,7 +15,7 @@
 namespace switchyard {
 
 // What goes wrong with how many of the reads, from 0 to 1; the same seed and reads give the same
-// faults.
+// faults. A fault passes: the next read of that place is spared, unless the rate is 1.
 struct FaultMix {
   uint64_t seed = 0;
   double io_error = 0;
@@ -44,6 +46,7 @@ class FaultyQueue final : public ReadQueue {
     ReadOp* op;
     Clock::time_point until;
   };
+  using Place = std::pair<const InputFile*, uint64_t>;  // file, offset
   bool happens(double probability) { return prng_.uniform() < probability; }
   void spoil(ReadOp& op);
   void release(Clock::time_point now);
@@ -52,6 +55,7 @@ class FaultyQueue final : public ReadQueue {
   const FaultMix mix_;
   const std::string name_;
   Prng prng_;
+  std::set<Place> spoilt_;  // by their last read
   std::vector<Held> held_;
   std::vector<ReadOp*> completed_;
 };

@@ -55,7 +55,7 @@ TEST_F(Paging, ReportsWhatReadingAheadGave) {
 
 TEST_F(Paging, FaultsCostRetriesAndThenARunByName) {
   const json clean = parsed(run({}));
-  const json faulty = parsed(run({"--faults", "1,eio=0.01,short-read=0.01,bit-flip=0.01"}));
+  const json faulty = parsed(run({"--faults", "1,eio=0.05,short-read=0.05,bit-flip=0.05"}));
   EXPECT_EQ(faulty["logits_hash"], clean["logits_hash"]);
   EXPECT_GT(faulty["prefetch"]["read_retries"], 0);
   const ChildResult failing = run({"--faults", "1,eio=1"});

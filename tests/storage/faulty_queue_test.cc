@@ -33,13 +33,14 @@ TEST(ParseFaults, Refused) {
   }
 }
 
-// What becomes of 400 reads of zeros, eight in flight, on a drive that is always done.
+// What becomes of 400 reads of zeros at `places` in turn, eight in flight, on a drive that is
+// always done.
 struct Outcome {
   int errors = 0, ends = 0, flips = 0;
   bool operator==(const Outcome&) const = default;
 };
 
-Outcome outcome_of(const FaultMix& mix) {
+Outcome outcome_of(const FaultMix& mix, uint64_t places = 400) {
   double now = 0;
   DriveModel model{.bytes_per_second = 1e12};
   model.now_seconds = [&] { return now; };
@@ -48,9 +49,11 @@ Outcome outcome_of(const FaultMix& mix) {
   std::vector<std::byte> memory(8 * kPageBytes);
   std::array<ReadOp, 8> ops;
   Outcome outcome;
+  uint64_t reads = 0;
   for (int round = 0; round < 50; ++round) {
     for (size_t i = 0; i < ops.size(); ++i) {
-      ops[i] = {.target = std::span(memory).subspan(i * kPageBytes, kPageBytes),
+      ops[i] = {.offset = reads++ % places * kPageBytes,
+                .target = std::span(memory).subspan(i * kPageBytes, kPageBytes),
                 .bytes_needed = kPageBytes};
       EXPECT_TRUE(queue.offer(ops[i]));
     }
@@ -80,6 +83,12 @@ TEST(FaultyQueue, SpoilsAboutAsManyReadsAsAsked) {
 TEST(FaultyQueue, TheSameSeedGivesTheSameFaults) {
   const FaultMix mix{.seed = 5, .io_error = 0.1, .short_read = 0.1, .bit_flip = 0.1};
   EXPECT_EQ(outcome_of(mix), outcome_of(mix));
+}
+
+TEST(FaultyQueue, AFaultPassesUnlessItIsCertain) {
+  // Of a place that is read again and again, every other read.
+  EXPECT_NEAR(outcome_of({.seed = 1, .io_error = 0.999}, 1).errors, 200, 5);
+  EXPECT_EQ(outcome_of({.seed = 1, .io_error = 1}, 1).errors, 400);
 }
 
 TEST(FaultyQueue, LateReadsAreGivenBack) {
