@@ -42,7 +42,9 @@ class ExpertCache::Impl {
   Result<std::vector<ExpertLease>> next();
   void prefetch(std::span<const PrefetchJob> jobs);
   void pump();
-  uint32_t slots() const { return pool_.size(); }
+  Result<std::span<std::byte>> lend();
+  void take_back(std::span<std::byte> slot);
+  uint32_t slots() const { return pool_.size() - pool_.lent(); }
   uint32_t device_slots() const { return tier_ ? tier_->slots() : 0; }
   ExpertCacheCounters counters() const;
   void reset_counters();
@@ -384,6 +386,28 @@ void ExpertCache::Impl::pump() {
   overhead_seconds_ = 0;
 }
 
+Result<std::span<std::byte>> ExpertCache::Impl::lend() {
+  CHECK(!open_);
+  while (true) {
+    if (const auto slot = pool_.lend()) {
+      prefetcher_.taken(*slot);
+      return pool_.memory(*slot);
+    }
+    prefetcher_.give_way();
+    TRY_STATUS(loader_.pump());
+    if (auto end = loader_.take()) {
+      TRY_STATUS(land(std::move(*end)));
+    } else {
+      TRY_STATUS(wait());
+    }
+  }
+}
+
+void ExpertCache::Impl::take_back(std::span<std::byte> slot) {
+  const auto at = static_cast<uint64_t>(slot.data() - slab_.data());
+  pool_.give_back({static_cast<uint32_t>(at / source_.slot_bytes())});
+}
+
 Status ExpertCache::Impl::fill(const std::function<void(uint64_t, uint64_t)>& progress) {
   CHECK(!open_);
   open_ = true;
@@ -460,6 +484,8 @@ void ExpertCache::request(uint16_t layer, std::span<const uint16_t> experts, Cac
 Result<std::vector<ExpertLease>> ExpertCache::next() { return impl_->next(); }
 void ExpertCache::prefetch(std::span<const PrefetchJob> jobs) { impl_->prefetch(jobs); }
 void ExpertCache::pump() { impl_->pump(); }
+Result<std::span<std::byte>> ExpertCache::lend() { return impl_->lend(); }
+void ExpertCache::take_back(std::span<std::byte> slot) { impl_->take_back(slot); }
 
 uint32_t ExpertCache::slots() const { return impl_->slots(); }
 uint32_t ExpertCache::device_slots() const { return impl_->device_slots(); }

@@ -79,7 +79,7 @@ class ExpertCache {
 
   // Bytes of slab that `slots` and `staging` take.
   static uint64_t slab_bytes(const ExpertSource& source, uint32_t slots, uint32_t staging);
-  uint32_t slots() const;         // of the host
+  uint32_t slots() const;         // of the host, but for those that are lent
   uint32_t device_slots() const;  // above them
 
   // Fills the slots in the source's order as far as they reach. Blocks. Counts neither hits nor
@@ -104,6 +104,12 @@ class ExpertCache {
   void prefetch(std::span<const PrefetchJob> jobs);
   // Keeps the drive busy; call it now and then while computing. Does not block.
   void pump();
+
+  // A slot's memory, for something that is no expert, until it is taken back: empties one and, if
+  // it must, waits for reads and copies that nobody asked for. Between requests. The caller leaves
+  // slots for a layer's work. kIo when the drive gives nothing back.
+  Result<std::span<std::byte>> lend();
+  void take_back(std::span<std::byte> slot);
 
   ExpertCacheCounters counters() const;
   void reset_counters();

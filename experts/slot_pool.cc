@@ -116,8 +116,8 @@ void SlotPool::evict(SlotIndex slot) {
   absent_.push_back(slot.value);
 }
 
-std::optional<SlotIndex> SlotPool::take(ExpertKey key, Victims victims) {
-  CHECK(!locate(key));
+// An absent slot, no longer listed as one.
+std::optional<SlotIndex> SlotPool::take_empty(Victims victims) {
   if (absent_.empty()) {
     const auto going = victim(victims);
     if (!going) return std::nullopt;
@@ -125,12 +125,35 @@ std::optional<SlotIndex> SlotPool::take(ExpertKey key, Victims victims) {
   }
   const SlotIndex slot{absent_.back()};
   absent_.pop_back();
-  mark(slot, Residency::kLoading);
-  slots_[slot.value].key = key;
-  slots_[slot.value].place = index_.at(key);
-  slots_[slot.value].transient = false;
-  slot_of_[slots_[slot.value].place] = slot.value;
   return slot;
+}
+
+std::optional<SlotIndex> SlotPool::take(ExpertKey key, Victims victims) {
+  CHECK(!locate(key));
+  const auto slot = take_empty(victims);
+  if (!slot) return std::nullopt;
+  mark(*slot, Residency::kLoading);
+  slots_[slot->value].key = key;
+  slots_[slot->value].place = index_.at(key);
+  slots_[slot->value].transient = false;
+  slot_of_[slots_[slot->value].place] = slot->value;
+  return slot;
+}
+
+std::optional<SlotIndex> SlotPool::lend() {
+  const auto slot = take_empty(Victims::kAny);
+  if (!slot) return std::nullopt;
+  mark(*slot, Residency::kLent);
+  slots_[slot->value].transient = false;
+  lent_ += 1;
+  return slot;
+}
+
+void SlotPool::give_back(SlotIndex slot) {
+  CHECK(residency(slot) == Residency::kLent);
+  mark(slot, Residency::kAbsent);
+  absent_.push_back(slot.value);
+  lent_ -= 1;
 }
 
 void SlotPool::loaded(SlotIndex slot) {

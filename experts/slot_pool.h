@@ -23,7 +23,8 @@ class SlotPool {
            std::unique_ptr<EvictionPolicy> policy);
   ~SlotPool();  // no lease may be alive
 
-  uint32_t size() const { return static_cast<uint32_t>(slots_.size()); }
+  uint32_t size() const { return static_cast<uint32_t>(slots_.size()); }  // lent ones too
+  uint32_t lent() const { return lent_; }
   std::span<std::byte> memory(SlotIndex slot) const;
   ExpertKey key(SlotIndex slot) const { return slots_[slot.value].key; }
   Residency residency(SlotIndex slot) const { return slots_[slot.value].residency; }
@@ -59,6 +60,10 @@ class SlotPool {
   // elsewhere, while the slot is in use until load_failed().
   void disown(SlotIndex slot);
 
+  // Takes a slot, as take() does, for something that is no expert, until give_back().
+  std::optional<SlotIndex> lend();
+  void give_back(SlotIndex slot);
+
   // A resident expert is leased until unlease().
   void lease(SlotIndex slot);
   void unlease(SlotIndex slot);
@@ -73,6 +78,7 @@ class SlotPool {
   };
   void mark(SlotIndex slot, Residency to);
   void evict(SlotIndex slot);
+  std::optional<SlotIndex> take_empty(Victims victims);
 
   std::span<std::byte> memory_;
   uint64_t slot_bytes_;
@@ -83,6 +89,7 @@ class SlotPool {
   std::vector<ExpertKey> expectations_;  // those that are expected
   std::vector<Slot> slots_;
   std::vector<uint32_t> absent_;  // slots, the next one to use last
+  uint32_t lent_ = 0;
 };
 
 }  // namespace switchyard

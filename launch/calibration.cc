@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
 #include <vector>
 
 #include "launch/machine.h"
@@ -163,11 +162,11 @@ double measure_section(WorkerPool& pool) {
 double measure_attention(WorkerPool& pool, const Kernels& kernels, double seconds) {
   const uint32_t pages = kPositions / kPagePositions;
   std::vector<float> pool_of_pages(size_t{2} * kPositions * kHeadDim, kInput);
-  std::vector<uint32_t> page_ids(pages);
-  std::iota(page_ids.begin(), page_ids.end(), 0U);
-  const KvView view = {.pool = pool_of_pages.data(),
-                       .page_stride = size_t{2} * kPagePositions * kHeadDim,
-                       .page_ids = page_ids.data(),
+  std::vector<const float*> table(pages);
+  for (uint32_t page = 0; page < pages; ++page) {
+    table[page] = &pool_of_pages[size_t{2} * page * kPagePositions * kHeadDim];
+  }
+  const KvView view = {.pages = table.data(),
                        .key_offset = 0,
                        .value_offset = size_t{kPagePositions} * kHeadDim,
                        .position_stride = kHeadDim};

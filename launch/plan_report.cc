@@ -48,9 +48,9 @@ Json prediction_json(const Prediction& prediction) {
       {"staging_bytes", memory.staging_bytes},    {"slots_bytes", memory.slots_bytes},
       {"program_bytes", prediction.program_bytes}};
   json["experts"] = {{"count", prediction.experts},
-                     {"in_memory", memory.slots},
+                     {"in_memory", prediction.slots},
                      {"on_device", prediction.device_slots},
-                     {"on_drive", prediction.experts - memory.slots - prediction.device_slots}};
+                     {"on_drive", prediction.experts - prediction.slots - prediction.device_slots}};
   json["io"] = {{"bytes_read_per_token", rates.decode_bytes_read}};
   json["chunk"] = memory.chunk;
   json["one_more_gib"] = to_json(prediction.one_more_gib);
@@ -60,7 +60,7 @@ Json prediction_json(const Prediction& prediction) {
 std::string prediction_text(const Prediction& prediction) {
   const MemoryPlan& memory = prediction.memory;
   const PredictedRates& rates = prediction.rates;
-  const uint32_t on_drive = prediction.experts - memory.slots - prediction.device_slots;
+  const uint32_t on_drive = prediction.experts - prediction.slots - prediction.device_slots;
   std::string text = line(
       "memory", fmt::format("{} resident at most, budget {}", format_size(prediction.total_bytes),
                             format_size(memory.budget_bytes)));
@@ -76,7 +76,7 @@ std::string prediction_text(const Prediction& prediction) {
   part("  program", prediction.program_bytes);
   text += line("experts",
                fmt::format("{}: {} in memory, {} on a device, {} on the drive", prediction.experts,
-                           memory.slots, prediction.device_slots, on_drive));
+                           prediction.slots, prediction.device_slots, on_drive));
   text += line("decode", fmt::format("{:.2f} tok/s, {:.1f} % hits, {} read a token; limited by {}",
                                      rates.decode, 100 * rates.hit_rate,
                                      format_size(static_cast<uint64_t>(rates.decode_bytes_read)),

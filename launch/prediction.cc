@@ -35,22 +35,13 @@ uint64_t slab_resident(uint64_t bytes) {
   return round_up(bytes, bytes >= kSlabOnHugePages ? kHugePageBytes : kPageBytes);
 }
 
-// Keys and values lie layer by layer; of each layer the first positions are touched.
-uint64_t kv_resident(const ModelSpec& spec, const EngineOptions& options, uint64_t positions) {
-  const uint64_t all = KvCache::bytes(spec, options.context, options.sequences);
-  const uint64_t layers = spec.layers.size(), layer = all / layers;
-  const uint64_t pages = ceil_div(positions, kPagePositions) * options.sequences;
-  const uint64_t pages_all = ceil_div(options.context, kPagePositions) * options.sequences;
-  const uint64_t touched = layer / pages_all * std::min(pages, pages_all);
-  const uint64_t unit = all >= kSlabOnHugePages ? kHugePageBytes : kPageBytes;
-  uint64_t resident = 0, end_before = 0;
-  for (uint64_t i = 0; i < layers; ++i) {
-    const uint64_t begin = std::max(round_down(i * layer, unit), end_before);
-    const uint64_t end = round_up(i * layer + touched, unit);
-    resident += end - std::min(begin, end);
-    end_before = end;
-  }
-  return resident;
+// Keys and values are touched as they grow, their own memory before slots.
+uint64_t kv_resident(const ModelSource& source, const EngineOptions& options, uint64_t positions,
+                     const MemoryPlan& memory) {
+  const uint64_t own = memory.kv_bytes - memory.kv_slots * source.experts().slot_bytes();
+  const uint64_t used = KvCache::bytes(source.spec(), positions, options.sequences);
+  const uint64_t unit = own >= kSlabOnHugePages ? kHugePageBytes : kPageBytes;
+  return round_up(std::min(own, used), unit);
 }
 
 double attention_positions(uint32_t rows, uint64_t before) {
@@ -152,9 +143,10 @@ class RatePredictor {
         machine_(machine),
         experts_(static_cast<uint32_t>(source.experts().keys().size())) {}
 
-  Result<PredictedRates> rates(const MemoryPlan& memory, uint32_t device_slots) const {
+  Result<PredictedRates> rates(const MemoryPlan& memory, uint32_t host_slots,
+                               uint32_t device_slots) const {
     PredictedRates rates;
-    const uint32_t slots = std::min(memory.slots + device_slots, experts_);
+    const uint32_t slots = std::min(host_slots + device_slots, experts_);
     const double on_device = static_cast<double>(device_slots) / slots;
     rates.hit_rate = TRY(hit_rate(slots));
     const StepCost prefill = prefill_cost(memory, slots, on_device);
@@ -242,6 +234,18 @@ class RatePredictor {
   const uint32_t experts_;
 };
 
+uint64_t last_position(const PlannedRun& run) {
+  return uint64_t{run.prompt} + std::max(run.tokens, 1U) - 1;
+}
+
+// For experts when the run ends.
+uint32_t slots_left(const ModelSource& source, const EngineOptions& options, const PlannedRun& run,
+                    const MemoryPlan& memory) {
+  const auto experts = static_cast<uint32_t>(source.experts().keys().size());
+  return std::min(experts, memory.slots + memory.kv_slots -
+                               Engine::kv_slots(source, options, last_position(run)));
+}
+
 // All that needs no rates.
 Result<Prediction> predict_memory(const ModelSource& source, const EngineOptions& options,
                                   const PlannedRun& run) {
@@ -250,14 +254,17 @@ Result<Prediction> predict_memory(const ModelSource& source, const EngineOptions
   prediction.experts = static_cast<uint32_t>(source.experts().keys().size());
   const MemoryPlan& memory = prediction.memory;
   const uint64_t slot_bytes = source.experts().slot_bytes();
+  prediction.slots = slots_left(source, options, run, memory);
   prediction.device_slots = static_cast<uint32_t>(
-      std::min<uint64_t>(run.device_bytes / slot_bytes, prediction.experts - memory.slots));
+      std::min<uint64_t>(run.device_bytes / slot_bytes, prediction.experts - prediction.slots));
+  const uint64_t touched =
+      std::min(memory.slots + memory.kv_slots,
+               prediction.experts + Engine::kv_slots(source, options, last_position(run)));
   prediction.program_bytes = run.program_bytes + kRunBytes;
-  prediction.total_bytes =
-      prediction.program_bytes + slab_resident(memory.dense_bytes) +
-      slab_resident(memory.slots_bytes + memory.staging_bytes) +
-      slab_resident(memory.activation_bytes) +
-      kv_resident(source.spec(), options, uint64_t{run.prompt} + std::max(run.tokens, 1U) - 1);
+  prediction.total_bytes = prediction.program_bytes + slab_resident(memory.dense_bytes) +
+                           slab_resident(touched * slot_bytes + memory.staging_bytes) +
+                           slab_resident(memory.activation_bytes) +
+                           kv_resident(source, options, last_position(run), memory);
   return prediction;
 }
 
@@ -275,14 +282,15 @@ Result<Prediction> predict(const ModelSource& source, const EngineOptions& optio
   const ModelWork work = TRY(work_of(source));
   const MachineRates machine = rates_of(figures, source, options, run.link_bytes_per_second);
   const RatePredictor predictor(source, options, run, work, machine);
-  prediction.rates = TRY(predictor.rates(prediction.memory, prediction.device_slots));
+  prediction.rates =
+      TRY(predictor.rates(prediction.memory, prediction.slots, prediction.device_slots));
   EngineOptions more = options;
   more.memory_bytes += kGib;
   if (more.expert_bytes_max != UINT64_MAX) more.expert_bytes_max += kGib;
   const MemoryPlan larger = TRY(Engine::plan(source, more));
-  const uint32_t device_slots =
-      std::min(prediction.device_slots, prediction.experts - larger.slots);
-  prediction.one_more_gib = TRY(predictor.rates(larger, device_slots));
+  const uint32_t slots = slots_left(source, more, run, larger);
+  const uint32_t device_slots = std::min(prediction.device_slots, prediction.experts - slots);
+  prediction.one_more_gib = TRY(predictor.rates(larger, slots, device_slots));
   return prediction;
 }
 

@@ -40,6 +40,7 @@ struct Prediction {
   uint64_t program_bytes = 0;  // resident beside the plan: program, libraries, tables
   uint64_t total_bytes = 0;    // resident at most
   uint32_t experts = 0;        // of all layers
+  uint32_t slots = 0;          // for experts in memory when the run ends
   uint32_t device_slots = 0;
   PredictedRates rates;
   PredictedRates one_more_gib;  // with that much more for the process; equal when it brings nothing

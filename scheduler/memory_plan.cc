@@ -14,7 +14,8 @@ constexpr uint32_t kLogitsRowsMax = 16;
 constexpr uint32_t kStagingMax = 8;
 
 uint64_t fixed_bytes(const MemoryNeeds& needs) {
-  return needs.dense_bytes + needs.kv_bytes + needs.other_bytes + needs.activation_bytes;
+  return needs.dense_bytes + needs.kv_bytes + needs.kv_slots * needs.slot_bytes +
+         needs.other_bytes + needs.activation_bytes;
 }
 
 // How many things of `each` bytes `bytes` pay for, at most `most`.
@@ -66,7 +67,8 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs, uint64_t budget_bytes) 
                                             needs.experts - needs.slots_min);
   plan.budget_bytes = budget_bytes;
   plan.dense_bytes = needs.dense_bytes;
-  plan.kv_bytes = needs.kv_bytes;
+  plan.kv_bytes = needs.kv_bytes + needs.kv_slots * needs.slot_bytes;
+  plan.kv_slots = needs.kv_slots;
   plan.other_bytes = needs.other_bytes;
   plan.activation_bytes = needs.activation_bytes + plan.chunk * needs.activation_row_bytes +
                           plan.logits_rows * needs.logits_row_bytes;

@@ -11,7 +11,8 @@ namespace switchyard {
 // What the model and the request ask for, in bytes.
 struct MemoryNeeds {
   uint64_t dense_bytes = 0;                // weights that every token uses
-  uint64_t kv_bytes = 0;                   // of all sequences at their full context
+  uint64_t kv_bytes = 0;                   // memory of its own for keys and values …
+  uint32_t kv_slots = 0;                   // … and slots that they take from experts as they grow
   uint64_t other_bytes = 0;                // tokenizer, tables
   uint64_t activation_bytes = 0;           // buffers that do not grow with the chunk
   uint64_t activation_row_bytes = 0;       // buffers for each token computed together
@@ -28,7 +29,7 @@ struct MemoryNeeds {
 struct MemoryPlan {
   uint64_t budget_bytes = 0;
   uint64_t dense_bytes = 0;
-  uint64_t kv_bytes = 0;
+  uint64_t kv_bytes = 0;  // of all sequences at their full context, kv_slots included
   uint64_t other_bytes = 0;
   uint64_t activation_bytes = 0;  // logits included
   uint64_t staging_bytes = 0;
@@ -36,7 +37,8 @@ struct MemoryPlan {
   uint32_t chunk = 0;        // tokens computed together at most
   uint32_t logits_rows = 0;  // rows of logits computed together at most
   uint32_t staging = 0;      // experts on their way at most
-  uint32_t slots = 0;
+  uint32_t slots = 0;        // for experts, whatever the context
+  uint32_t kv_slots = 0;     // more of them, until keys and values take them
 
   uint64_t total_bytes() const {
     return dense_bytes + kv_bytes + other_bytes + activation_bytes + staging_bytes + slots_bytes;

@@ -64,6 +64,13 @@ Result<std::unique_ptr<Foresight>> make_foresight(const ModelSpec& spec,
   return std::make_unique<Foresight>(std::move(predictor), shape, spec.router_layers());
 }
 
+// Keys and values take slots from experts as they grow, unless the experts' share is given.
+KvCache::Needs kv_needs(const ModelSource& source, const EngineOptions& options) {
+  const bool elastic = options.expert_bytes_max == UINT64_MAX;
+  return KvCache::needs(source.spec(), options.context, options.sequences,
+                        elastic ? source.experts().slot_bytes() : 0);
+}
+
 Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions& options,
                                  const Foresight* foresight) {
   CHECK(options.context >= 1 && options.sequences >= 1);
@@ -74,7 +81,9 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
   };
   MemoryNeeds needs;
   needs.dense_bytes = TRY(DenseWeights::bytes(source));
-  needs.kv_bytes = KvCache::bytes(spec, options.context, options.sequences);
+  const KvCache::Needs kv = kv_needs(source, options);
+  needs.kv_bytes = kv.own_bytes;
+  needs.kv_slots = kv.pieces;
   needs.other_bytes = options.other_bytes + RouterProbe::bytes(spec, Foresight::kTokensMax) +
                       (foresight ? foresight->bytes() : 0);
   needs.activation_bytes = workspace(0, 0);
@@ -97,7 +106,7 @@ Result<ExpertCacheOptions> cache_options(const ModelSource& source, const Engine
                                          const MemoryPlan& plan) {
   const ModelSpec& spec = source.spec();
   ExpertCacheOptions cache;
-  cache.slots = plan.slots;
+  cache.slots = plan.slots + plan.kv_slots;
   cache.staging = plan.staging;
   cache.policy = options.policy;
   cache.spans = options.spans;
@@ -133,12 +142,13 @@ class Engine::Impl {
       : spec(source.spec()),
         kernels(kernels),
         pool(threads),
-        moe(spec, inverse_order(source.expert_order())) {}
+        moe(spec, inverse_order(source.expert_order())),
+        experts(static_cast<uint32_t>(source.experts().keys().size())) {}
 
   Status check(const StepPlan& plan) const;
   void pump_reads();
   void record(uint32_t track, const char* what, uint32_t layer, double begin) const;
-  void lay_rows(const StepPlan& plan);
+  Status lay_rows(const StepPlan& plan);
   Status run_layers();
   Status run_layer(uint32_t layer);
   void norm_rows(const std::vector<float>& weight);
@@ -151,12 +161,13 @@ class Engine::Impl {
   const Kernels& kernels;
   WorkerPool pool;
   MoeBlock moe;
+  const uint32_t experts;  // of all layers
   MemoryPlan plan;
   DenseWeights weights;
-  KvCache kv;
   Workspace workspace;
   std::shared_ptr<Device> device;  // null: none
   std::unique_ptr<ExpertCache> cache;
+  KvCache kv;                           // in slots of the cache, in part
   std::unique_ptr<RoutingWatch> watch;  // null: nobody asks
   std::vector<StepRow> rows;
   EngineCounters counters;
@@ -172,6 +183,12 @@ Engine::~Engine() = default;
 Result<MemoryPlan> Engine::plan(const ModelSource& source, const EngineOptions& options) {
   const auto foresight = TRY(make_foresight(source.spec(), options));
   return plan_memory(TRY(memory_needs(source, options, foresight.get())), options.memory_bytes);
+}
+
+uint32_t Engine::kv_slots(const ModelSource& source, const EngineOptions& options,
+                          uint64_t positions) {
+  return kv_needs(source, options)
+      .pieces_for(KvCache::bytes(source.spec(), positions, options.sequences));
 }
 
 Result<uint64_t> Engine::minimum_bytes(const ModelSource& source, const EngineOptions& options) {
@@ -197,18 +214,23 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
     options.spans->name_track(kTrackExperts, "experts");
     options.spans->name_track(kTrackWait, "waiting for reads");
   }
-  const uint64_t fill_bytes = plan.slots * source.experts().expert_bytes();
+  const uint64_t filled =
+      std::min<uint64_t>(plan.slots + plan.kv_slots, source.experts().keys().size());
+  const uint64_t fill_bytes = filled * source.experts().expert_bytes();
   const auto report = [&](uint64_t done) {
     if (progress.report) progress.report(done, plan.dense_bytes + fill_bytes);
   };
   impl->weights = TRY(DenseWeights::load(source, report));
-  impl->kv = TRY(KvCache::create(impl->spec, options.context, options.sequences));
   impl->workspace = TRY(Workspace::create(impl->spec, plan.chunk, plan.logits_rows));
   const ExpertCacheOptions of_cache = TRY(cache_options(source, options, plan));
   impl->device = options.device;
   impl->cache = TRY(ExpertCache::create(source.experts(), of_cache));
   TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(plan.dense_bytes + done); }));
   impl->load_bytes = plan.dense_bytes + fill_bytes;
+  impl->kv = TRY(KvCache::create(
+      impl->spec, options.context, options.sequences, kv_needs(source, options).piece_bytes,
+      {.lend = [cache = impl->cache.get()] { return cache->lend(); },
+       .take_back = [cache = impl->cache.get()](auto slot) { cache->take_back(slot); }}));
   // The drive is kept busy by the thread that computes, now and then: no thread of its own takes
   // turns with those that compute.
   const bool all_fit = plan.slots >= source.experts().keys().size();
@@ -225,13 +247,14 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
 
 const ModelSpec& Engine::spec() const { return impl_->spec; }
 const MemoryPlan& Engine::memory_plan() const { return impl_->plan; }
+uint32_t Engine::expert_slots() const { return std::min(impl_->cache->slots(), impl_->experts); }
 uint32_t Engine::device_slots() const { return impl_->cache->device_slots(); }
 const char* Engine::isa() const { return impl_->kernels.name; }
 const std::string& Engine::read_path() const { return impl_->cache->queue_name(); }
 const std::string& Engine::warning() const { return impl_->cache->warning(); }
 uint64_t Engine::load_bytes() const { return impl_->load_bytes; }
 std::optional<double> Engine::oracle_hit_rate() const {
-  return impl_->watch ? impl_->watch->oracle_hit_rate(impl_->plan.slots + device_slots())
+  return impl_->watch ? impl_->watch->oracle_hit_rate(expert_slots() + device_slots())
                       : std::nullopt;
 }
 const Foresight* Engine::foresight() const {
@@ -289,11 +312,11 @@ void Engine::Impl::pump_reads() {
   cache->pump();
 }
 
-void Engine::Impl::lay_rows(const StepPlan& step) {
+Status Engine::Impl::lay_rows(const StepPlan& step) {
   rows.clear();
   for (const StepPart& part : step.parts) {
     const auto tokens = static_cast<uint32_t>(part.tokens.size());
-    kv.reserve(part.sequence, tokens);
+    TRY_STATUS(kv.reserve(part.sequence, tokens));
     for (uint32_t i = 0; i < tokens; ++i) {
       const bool wanted = part.logits == LogitsWanted::kAll ||
                           (part.logits == LogitsWanted::kLast && i + 1 == tokens);
@@ -305,6 +328,7 @@ void Engine::Impl::lay_rows(const StepPlan& step) {
   for (uint32_t row = 0; row < count(); ++row) {
     read_row(weights.embedding, static_cast<uint32_t>(rows[row].token), workspace.x + row * stride);
   }
+  return {};
 }
 
 void Engine::Impl::norm_rows(const std::vector<float>& weight) {
@@ -411,7 +435,7 @@ Status Engine::Impl::give_logits(const LogitsSink& sink) {
 
 Status Engine::step(const StepPlan& plan, const LogitsSink& sink) {
   TRY_STATUS(impl_->check(plan));
-  impl_->lay_rows(plan);
+  TRY_STATUS(impl_->lay_rows(plan));
   TRY_STATUS(impl_->run_layers());
   TRY_STATUS(impl_->give_logits(sink));
   for (const StepPart& part : plan.parts) {

@@ -63,6 +63,9 @@ class Engine {
  public:
   // How create() would spend the budget; loads nothing.
   static Result<MemoryPlan> plan(const ModelSource& source, const EngineOptions& options);
+  // Slots that keys and values of `positions` in every sequence take from experts.
+  static uint32_t kv_slots(const ModelSource& source, const EngineOptions& options,
+                           uint64_t positions);
   // The smallest memory_bytes that create() accepts.
   static Result<uint64_t> minimum_bytes(const ModelSource& source, const EngineOptions& options);
 
@@ -76,6 +79,7 @@ class Engine {
 
   const ModelSpec& spec() const;
   const MemoryPlan& memory_plan() const;
+  uint32_t expert_slots() const;  // in memory, as long as the sequences are as they are
   uint32_t device_slots() const;
   const char* isa() const;
   const std::string& read_path() const;  // "io_uring" or what is used instead

@@ -2,38 +2,55 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include "runtime/base/align.h"
 #include "runtime/base/check.h"
 
 namespace switchyard {
 namespace {
 
-uint64_t pages_needed(uint32_t context, uint32_t sequences) {
-  return ceil_div(context, kPagePositions) * sequences;
-}
-
-uint64_t page_floats(const ModelSpec& spec) {
-  return uint64_t{2} * spec.attention.kv_width() * kPagePositions;
+uint64_t page_bytes(const ModelSpec& spec) {
+  return uint64_t{2} * spec.attention.kv_width() * kPagePositions * sizeof(float);
 }
 
 }  // namespace
 
-uint64_t KvCache::bytes(const ModelSpec& spec, uint32_t context, uint32_t sequences) {
-  return pages_needed(context, sequences) * page_floats(spec) * spec.layers.size() * sizeof(float);
+uint64_t KvCache::bytes(const ModelSpec& spec, uint64_t positions, uint32_t sequences) {
+  return ceil_div(positions, kPagePositions) * sequences * spec.layers.size() * page_bytes(spec);
 }
 
-Result<KvCache> KvCache::create(const ModelSpec& spec, uint32_t context, uint32_t sequences) {
+KvCache::Needs KvCache::needs(const ModelSpec& spec, uint32_t context, uint32_t sequences,
+                              uint64_t piece_bytes) {
+  Needs needs{.own_bytes = bytes(spec, context, sequences),
+              .piece_bytes = round_down(piece_bytes, page_bytes(spec))};
+  if (needs.piece_bytes == 0) return needs;
+  needs.pieces = static_cast<uint32_t>(needs.own_bytes / needs.piece_bytes);
+  needs.own_bytes %= needs.piece_bytes;
+  return needs;
+}
+
+uint32_t KvCache::Needs::pieces_for(uint64_t bytes) const {
+  if (bytes <= own_bytes) return 0;
+  return std::min(pieces, static_cast<uint32_t>(ceil_div(bytes - own_bytes, piece_bytes)));
+}
+
+Result<KvCache> KvCache::create(const ModelSpec& spec, uint32_t context, uint32_t sequences,
+                                uint64_t piece_bytes, KvLender lender) {
   KvCache cache;
   cache.context_ = context;
+  cache.layers_ = static_cast<uint32_t>(spec.layers.size());
   cache.head_dim_ = spec.attention.head_dim;
   cache.kv_heads_ = spec.attention.kv_heads;
-  cache.page_stride_ = page_floats(spec);
-  const uint64_t pages = pages_needed(context, sequences);
-  cache.layer_stride_ = pages * cache.page_stride_;
-  cache.slab_ = TRY(Slab::allocate(bytes(spec, context, sequences), "keys and values"));
+  cache.page_bytes_ = page_bytes(spec);
+  cache.lender_ = std::move(lender);
   cache.sequences_.resize(sequences);
-  for (uint64_t page = pages; page > 0; --page) {
-    cache.free_pages_.push_back(static_cast<uint32_t>(page - 1));
+  const uint64_t own = needs(spec, context, sequences, piece_bytes).own_bytes;
+  if (own > 0) {
+    cache.own_ = TRY(Slab::allocate(own, "keys and values"));
+    cache.add_piece(cache.own_.span().first(own), false);
   }
   return cache;
 }
@@ -57,6 +74,7 @@ Result<SequenceId> KvCache::open() {
   for (size_t i = 0; i < sequences_.size(); ++i) {
     if (sequences_[i].open) continue;
     sequences_[i].open = true;
+    sequences_[i].pages.resize(layers_);
     return static_cast<SequenceId>(i);
   }
   return fail(Code::kNoMemory, fmt::format("all {} sequences are in use", sequences_.size()));
@@ -64,38 +82,69 @@ Result<SequenceId> KvCache::open() {
 
 void KvCache::close(SequenceId sequence) {
   Sequence& closed = at(sequence);
-  free_pages_.insert(free_pages_.end(), closed.pages.rbegin(), closed.pages.rend());
+  for (const std::vector<float*>& pages : closed.pages) {
+    for (float* page : pages) free_page(page);
+  }
   closed = {};
 }
 
-void KvCache::reserve(SequenceId sequence, uint32_t count) {
+void KvCache::add_piece(std::span<std::byte> memory, bool borrowed) {
+  for (uint64_t i = memory.size() / page_bytes_; i-- > 0;) {
+    free_pages_.push_back(reinterpret_cast<float*>(memory.data() + i * page_bytes_));
+  }
+  pieces_[reinterpret_cast<float*>(memory.data())] = {.memory = memory, .borrowed = borrowed};
+}
+
+KvCache::Piece& KvCache::piece_of(float* page) {
+  return std::prev(pieces_.upper_bound(page))->second;
+}
+
+Result<float*> KvCache::take_page() {
+  if (free_pages_.empty()) add_piece(TRY(lender_.lend()), true);
+  float* page = free_pages_.back();
+  free_pages_.pop_back();
+  piece_of(page).pages_used += 1;
+  return page;
+}
+
+void KvCache::free_page(float* page) {
+  free_pages_.push_back(page);
+  Piece& piece = piece_of(page);
+  piece.pages_used -= 1;
+  if (piece.pages_used == 0 && piece.borrowed) give_back(piece);
+}
+
+void KvCache::give_back(const Piece& piece) {
+  const std::span<std::byte> memory = piece.memory;
+  std::erase_if(free_pages_, [&](const float* page) {
+    const auto* at = reinterpret_cast<const std::byte*>(page);
+    return at >= memory.data() && at < memory.data() + memory.size();
+  });
+  pieces_.erase(reinterpret_cast<float*>(memory.data()));
+  lender_.take_back(memory);
+}
+
+Status KvCache::reserve(SequenceId sequence, uint32_t count) {
   Sequence& grown = at(sequence);
   CHECK_THAT(grown.length + count <= context_, "{} + {} of {}", grown.length, count, context_);
-  while (grown.pages.size() * kPagePositions < grown.length + count) {
-    CHECK(!free_pages_.empty());
-    grown.pages.push_back(free_pages_.back());
-    free_pages_.pop_back();
+  const uint64_t pages = ceil_div(grown.length + count, kPagePositions);
+  for (std::vector<float*>& of_layer : grown.pages) {
+    while (of_layer.size() < pages) of_layer.push_back(TRY(take_page()));
   }
+  return {};
 }
 
 KvView KvCache::view(SequenceId sequence, uint32_t layer, uint32_t head) const {
   const size_t head_floats = static_cast<size_t>(kPagePositions) * head_dim_;
-  return {.pool = reinterpret_cast<const float*>(slab_.data()) + layer * layer_stride_,
-          .page_stride = page_stride_,
-          .page_ids = at(sequence).pages.data(),
+  return {.pages = at(sequence).pages[layer].data(),
           .key_offset = head * head_floats,
           .value_offset = (kv_heads_ + head) * head_floats,
           .position_stride = head_dim_};
 }
 
-float* KvCache::slot(SequenceId sequence, uint32_t layer, uint32_t position) {
-  const uint32_t page = at(sequence).pages[position / kPagePositions];
-  return reinterpret_cast<float*>(slab_.data()) + layer * layer_stride_ + page * page_stride_ +
-         static_cast<size_t>(position % kPagePositions) * head_dim_;
-}
-
 float* KvCache::key(SequenceId sequence, uint32_t layer, uint32_t head, uint32_t position) {
-  return slot(sequence, layer, position) + static_cast<size_t>(head) * kPagePositions * head_dim_;
+  return at(sequence).pages[layer][position / kPagePositions] +
+         (static_cast<size_t>(head) * kPagePositions + position % kPagePositions) * head_dim_;
 }
 
 float* KvCache::value(SequenceId sequence, uint32_t layer, uint32_t head, uint32_t position) {

@@ -22,7 +22,7 @@ struct PageView {
 };
 
 static inline PageView page_view(const KvView& kv, uint32_t page, uint32_t begin, uint32_t end) {
-  const float* start = kv.pool + kv.page_ids[page] * kv.page_stride;
+  const float* start = kv.pages[page];
   const uint32_t base = page * kPagePositions;
   return {start + kv.key_offset, start + kv.value_offset, kv.position_stride,
           begin > base ? begin - base : 0,

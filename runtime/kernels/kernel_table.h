@@ -24,11 +24,9 @@ namespace switchyard {
 inline constexpr uint32_t kPagePositions = 16;  // positions of one KV page; part of the definition
 
 // One layer's keys and values of one sequence for one KV head. Position p lies in page
-// page_ids[p / 16]. Positions not attended may hold anything and are not read.
+// pages[p / 16]. Positions not attended may hold anything and are not read.
 struct KvView {
-  const float* pool = nullptr;         // page 0 of the layer's pool
-  size_t page_stride = 0;              // floats between pages
-  const uint32_t* page_ids = nullptr;  // the sequence's page table
+  const float* const* pages = nullptr;  // the sequence's page table
   size_t key_offset = 0;       // floats from the page's start to position 0's key of this head
   size_t value_offset = 0;     // the same for its value
   size_t position_stride = 0;  // floats between positions

@@ -25,6 +25,7 @@ constexpr uint64_t kSchedules = 100'000;
 #endif
 constexpr uint16_t kLayers = 3, kExperts = 6;
 constexpr int kRounds = 8;
+constexpr std::byte kLentByte{0x5a};
 
 class Schedules : public testing::Test {
  protected:
@@ -43,6 +44,7 @@ class Schedules : public testing::Test {
   // One schedule; false when something was wrong.
   void run(uint64_t seed);
   bool serve(ExpertCache& cache, Prng& prng, uint32_t slots);
+  void lend_or_take_back(ExpertCache& cache, Prng& prng, std::vector<std::span<std::byte>>& lent);
   std::vector<uint16_t> some_experts(Prng& prng) const;
 
   TestModel model_{{.hidden = 20, .intermediate = 9, .layers = kLayers, .experts = kExperts}};
@@ -50,7 +52,7 @@ class Schedules : public testing::Test {
   std::vector<std::vector<std::byte>> truth_;
   ManualClock clock_;
   std::vector<ExpertLease> held_;
-  uint64_t served_ = 0, failed_ = 0, prefetched_ = 0;
+  uint64_t served_ = 0, failed_ = 0, prefetched_ = 0, lent_ = 0;
 };
 
 std::vector<uint16_t> Schedules::some_experts(Prng& prng) const {
@@ -89,6 +91,21 @@ bool Schedules::serve(ExpertCache& cache, Prng& prng, uint32_t slots) {
   return given == experts.size();
 }
 
+// One slot more or less for something else, as long as two and those of kept leases are left.
+void Schedules::lend_or_take_back(ExpertCache& cache, Prng& prng,
+                                  std::vector<std::span<std::byte>>& lent) {
+  if (prng.below(4) == 0 && cache.slots() > held_.size() + 2) {
+    const auto slot = cache.lend();
+    ASSERT_TRUE(slot) << to_line(slot.error());
+    std::ranges::fill(*slot, kLentByte);
+    lent.push_back(*slot);
+    lent_ += 1;
+  } else if (!lent.empty() && prng.below(4) == 0) {
+    cache.take_back(lent.back());
+    lent.pop_back();
+  }
+}
+
 void Schedules::run(uint64_t seed) {
   Prng prng(seed);
   const uint32_t depth = 1 + static_cast<uint32_t>(prng.below(6));
@@ -108,6 +125,7 @@ void Schedules::run(uint64_t seed) {
   options.now_seconds = [this] { return std::chrono::duration<double>(clock_.now).count(); };
   options.make_queue = [&](auto) { return std::make_unique<SimulatedQueue>(depth, plan, clock_); };
   const auto cache = *ExpertCache::create(*source_, options);
+  std::vector<std::span<std::byte>> lent;
   for (int round = 0; round < kRounds; ++round) {
     clock_.now += microseconds(prng.below(20'000));
     std::vector<PrefetchJob> jobs(prng.below(4));
@@ -118,11 +136,16 @@ void Schedules::run(uint64_t seed) {
           1 + static_cast<uint32_t>(prng.below(2))};
     }
     cache->prefetch(jobs);
-    ASSERT_TRUE(serve(*cache, prng, options.slots)) << "seed " << seed << ", round " << round;
+    lend_or_take_back(*cache, prng, lent);
+    ASSERT_TRUE(serve(*cache, prng, cache->slots())) << "seed " << seed << ", round " << round;
     for (const ExpertLease& lease : held_) {
       ASSERT_TRUE(shows_truth(lease)) << "seed " << seed << ", round " << round << ", kept";
     }
     if (prng.below(2) == 0) held_.clear();
+    for (const auto slot : lent) {
+      ASSERT_TRUE(std::ranges::all_of(slot, [](std::byte byte) { return byte == kLentByte; }))
+          << "seed " << seed << ", round " << round << ", lent";
+    }
   }
   held_.clear();
   prefetched_ += cache->counters().prefetch.hits + cache->counters().prefetch.late;
@@ -139,6 +162,7 @@ TEST_F(Schedules, AreAllServedTruthfullyOrFailByName) {
               static_cast<unsigned long long>(prefetched_));
   EXPECT_GT(failed_, kSchedules / 100);
   EXPECT_GT(prefetched_, kSchedules / 10);
+  EXPECT_GT(lent_, kSchedules / 10);
 }
 
 }  // namespace

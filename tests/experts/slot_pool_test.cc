@@ -95,6 +95,23 @@ TEST_F(SlotPoolTest, AnExpectationEndsWithItsLayer) {
   EXPECT_EQ(pool_.take({3, 7}, SlotPool::Victims::kUnexpected), first);
 }
 
+TEST_F(SlotPoolTest, ALentSlotHoldsNoExpertUntilItIsGivenBack) {
+  const SlotIndex first = load({0, 0});
+  const SlotIndex second = load({0, 1});
+  pool_.lease(first);
+  EXPECT_EQ(pool_.lend(), second);
+  EXPECT_FALSE(pool_.find({0, 1}));
+  EXPECT_EQ(pool_.lent(), 1u);
+  EXPECT_FALSE(pool_.lend()) << "the other one is leased";
+  EXPECT_FALSE(pool_.take({3, 0}));
+  pool_.unlease(first);
+  pool_.give_back(second);
+  EXPECT_EQ(pool_.take({3, 0}), second);
+  EXPECT_EQ(pool_.lent(), 0u);
+  EXPECT_TRUE(pool_.find({0, 0}));
+  pool_.load_failed(second);
+}
+
 using SlotPoolDeathTest = SlotPoolTest;
 
 TEST_F(SlotPoolDeathTest, VerbsOutOfOrder) {
@@ -105,6 +122,7 @@ TEST_F(SlotPoolDeathTest, VerbsOutOfOrder) {
   EXPECT_DEATH(pool_.loaded(slot), "bug");
   EXPECT_DEATH(pool_.load_failed(slot), "bug");
   EXPECT_DEATH(pool_.lease({1}), "bug");
+  EXPECT_DEATH(pool_.give_back(slot), "bug");
 }
 
 void drop_pool_with_lease() {

@@ -19,7 +19,7 @@ struct Case {
 // not a written position is NaN.
 struct Cache {
   std::vector<float> pool;
-  std::vector<uint32_t> page_ids;
+  std::vector<const float*> pages;
   KvView view;
   std::vector<float> keys, values;  // [position, head_dim]
 };
@@ -30,21 +30,16 @@ Cache random_cache(Prng& prng, const Case& c) {
   const size_t page_stride = 2 * kPagePositions * position_stride + 5;
   Cache cache;
   cache.pool.assign((pages + 3) * page_stride, NAN);
-  cache.page_ids.resize(pages + 3);
-  std::iota(cache.page_ids.begin(), cache.page_ids.end(), 0u);
-  for (size_t i = cache.page_ids.size(); i > 1; --i) {
-    std::swap(cache.page_ids[i - 1], cache.page_ids[prng.below(i)]);
-  }
+  std::vector<uint32_t> ids(pages + 3);
+  std::iota(ids.begin(), ids.end(), 0u);
+  for (size_t i = ids.size(); i > 1; --i) std::swap(ids[i - 1], ids[prng.below(i)]);
+  for (const uint32_t id : ids) cache.pages.push_back(&cache.pool[id * page_stride]);
   cache.keys = random_floats(prng, size_t{c.end} * c.head_dim);
   cache.values = random_floats(prng, size_t{c.end} * c.head_dim);
-  cache.view = {cache.pool.data(),
-                page_stride,
-                cache.page_ids.data(),
-                c.head_dim,
-                kPagePositions * position_stride + c.head_dim,
+  cache.view = {cache.pages.data(), c.head_dim, kPagePositions * position_stride + c.head_dim,
                 position_stride};
   for (uint32_t p = c.begin; p < c.end; ++p) {
-    float* page = &cache.pool[cache.page_ids[p / kPagePositions] * page_stride];
+    float* page = &cache.pool[ids[p / kPagePositions] * page_stride];
     const size_t offset = p % kPagePositions * position_stride;
     std::copy_n(&cache.keys[size_t{p} * c.head_dim], c.head_dim,
                 page + cache.view.key_offset + offset);
