@@ -70,7 +70,7 @@ std::string worst_layers(const EngineCounters& counters) {
 std::string prefetch_summary(const RunReport& report) {
   const EngineCounters& all = report.generation.all;
   const PrefetchCounters& prefetch = all.prefetch;
-  if (report.slots >= report.experts) return {};
+  if (report.generation.all.expert_slots >= report.experts) return {};
   std::string text;
   if (report.oracle_hit_rate) {
     text = fmt::format("the optimum would have had {:.1f} % of the last tokens' experts{}\n",
@@ -97,7 +97,9 @@ Json tiers_json(const RunReport& report) {
             {"copies", all.device.copies},
             {"copied_bytes", all.device.copied_bytes},
             {"copies_failed", all.device.copies_failed}}},
-          {"host", {{"hits", all.expert_hits - all.device.hits}, {"slots", report.slots}}},
+          {"host",
+           {{"hits", all.expert_hits - all.device.hits},
+            {"slots", report.generation.all.expert_slots}}},
           {"drive", {{"misses", all.expert_misses}}}};
 }
 
@@ -175,7 +177,7 @@ Json report_json(const RunReport& report) {
         {"prefetched", made.all.prefetch.hits},
         {"late", made.all.prefetch.late},
         {"misses_by_layer", misses_by_layer(made.all)},
-        {"slots", report.slots},
+        {"slots", report.generation.all.expert_slots},
         {"tiers", tiers_json(report)},
         {"count", report.experts}}},
       {"io",
@@ -241,7 +243,7 @@ std::string report_summary(const RunReport& report) {
           : fmt::format("first token after {}; ", format_seconds(made.prefill_seconds)),
       format_seconds(report.load_seconds));
   text += fmt::format("experts: {:.1f} % hits, {} of {} in memory; read {} at {}{}\n",
-                      100 * report.hit_rate(), report.slots, report.experts,
+                      100 * report.hit_rate(), report.generation.all.expert_slots, report.experts,
                       format_size(made.all.expert_bytes_read), format_rate(reads),
                       of_limit(reads, limits.drive_bytes_per_second));
   text += fmt::format("weights: {} while decoding{}; peak memory {}, budget {}; {} threads, {}\n",

@@ -33,7 +33,6 @@ struct RunReport {
   std::string read_path;
   std::string policy, predictor;
   std::string device = "none";
-  uint32_t slots = 0;  // for experts in memory, when the run ended
   uint32_t device_slots = 0;
   std::optional<double> oracle_hit_rate;  // of the last tokens
   // Of the predictor: [horizons][layers that have routers]; empty: nothing was guessed.

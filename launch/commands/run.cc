@@ -228,7 +228,6 @@ class Run {
     report_.policy = engine_options_.policy;
     report_.predictor = engine_options_.predictor;
     if (engine_options_.device) report_.device = engine_options_.device->name();
-    report_.slots = engine.expert_slots();
     report_.device_slots = engine.device_slots();
     report_.threads = engine_options_.threads;
     report_.context = request_.context;

@@ -155,6 +155,7 @@ class Engine::Impl {
   void add_update();
   Status give_logits(const LogitsSink& sink);
   Compute compute() { return {kernels, pool}; }
+  uint32_t expert_slots() const { return std::min(cache->slots(), experts); }
   uint32_t count() const { return static_cast<uint32_t>(rows.size()); }
 
   const ModelSpec& spec;
@@ -247,14 +248,13 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
 
 const ModelSpec& Engine::spec() const { return impl_->spec; }
 const MemoryPlan& Engine::memory_plan() const { return impl_->plan; }
-uint32_t Engine::expert_slots() const { return std::min(impl_->cache->slots(), impl_->experts); }
 uint32_t Engine::device_slots() const { return impl_->cache->device_slots(); }
 const char* Engine::isa() const { return impl_->kernels.name; }
 const std::string& Engine::read_path() const { return impl_->cache->queue_name(); }
 const std::string& Engine::warning() const { return impl_->cache->warning(); }
 uint64_t Engine::load_bytes() const { return impl_->load_bytes; }
 std::optional<double> Engine::oracle_hit_rate() const {
-  return impl_->watch ? impl_->watch->oracle_hit_rate(expert_slots() + device_slots())
+  return impl_->watch ? impl_->watch->oracle_hit_rate(impl_->expert_slots() + device_slots())
                       : std::nullopt;
 }
 const Foresight* Engine::foresight() const {
@@ -269,6 +269,7 @@ uint32_t Engine::positions(SequenceId sequence) const { return impl_->kv.length(
 
 const EngineCounters& Engine::counters() const {
   const ExpertCacheCounters cache = impl_->cache->counters();
+  impl_->counters.expert_slots = impl_->expert_slots();
   impl_->counters.expert_hits = cache.hits;
   impl_->counters.expert_misses = cache.misses;
   impl_->counters.expert_bytes_read = cache.bytes_read;

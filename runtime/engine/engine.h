@@ -43,6 +43,7 @@ struct EngineOptions {
 
 // What the engine did so far. Expert bytes and reads count since the last reset_counters().
 struct EngineCounters {
+  uint32_t expert_slots = 0;  // in memory now, while keys and values take what they take
   uint64_t expert_hits = 0;
   uint64_t expert_misses = 0;
   uint64_t expert_bytes_read = 0;
@@ -79,7 +80,6 @@ class Engine {
 
   const ModelSpec& spec() const;
   const MemoryPlan& memory_plan() const;
-  uint32_t expert_slots() const;  // in memory, as long as the sequences are as they are
   uint32_t device_slots() const;
   const char* isa() const;
   const std::string& read_path() const;  // "io_uring" or what is used instead

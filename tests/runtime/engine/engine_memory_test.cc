@@ -35,7 +35,7 @@ TEST(EngineMemory, SlotsGoToKeysAndValuesAndComeBack) {
   const auto engine = Engine::create(*source, options, {}).value();
   const uint32_t kv_slots = engine->memory_plan().kv_slots;
   EXPECT_GT(kv_slots, 20u);
-  EXPECT_EQ(engine->expert_slots(), engine->memory_plan().slots + kv_slots);
+  EXPECT_EQ(engine->counters().expert_slots, engine->memory_plan().slots + kv_slots);
   std::vector<SequenceId> sequences;
   for (uint32_t i = 0; i < options.sequences; ++i) {
     sequences.push_back(engine->open_sequence().value());
@@ -45,13 +45,13 @@ TEST(EngineMemory, SlotsGoToKeysAndValuesAndComeBack) {
                           std::vector<TokenId>(std::min(left, engine->memory_plan().chunk), 65),
                           LogitsWanted::kNone};
       ASSERT_TRUE(engine->step({{part}}, {}));
-      EXPECT_GE(engine->expert_slots(), engine->memory_plan().slots);
+      EXPECT_GE(engine->counters().expert_slots, engine->memory_plan().slots);
     }
   }
-  EXPECT_EQ(engine->expert_slots(), engine->memory_plan().slots);
+  EXPECT_EQ(engine->counters().expert_slots, engine->memory_plan().slots);
   EXPECT_EQ(Engine::kv_slots(*source, options, options.context), kv_slots);
   for (const SequenceId sequence : sequences) engine->close_sequence(sequence);
-  EXPECT_EQ(engine->expert_slots(), engine->memory_plan().slots + kv_slots);
+  EXPECT_EQ(engine->counters().expert_slots, engine->memory_plan().slots + kv_slots);
 }
 
 TEST(EngineMemory, AShareGivenToExpertsIsTheirs) {
@@ -62,7 +62,7 @@ TEST(EngineMemory, AShareGivenToExpertsIsTheirs) {
   options.expert_bytes_max = 20 * source->experts().slot_bytes();
   const auto engine = Engine::create(*source, options, {}).value();
   EXPECT_EQ(engine->memory_plan().kv_slots, 0u);
-  EXPECT_EQ(engine->expert_slots(), 20u);
+  EXPECT_EQ(engine->counters().expert_slots, 20u);
 }
 
 TEST(EngineMemory, PlanIsWhatCreateDoes) {
