@@ -31,6 +31,7 @@ uint64_t bytes_in_pages(const ExpertPiece& piece);
 struct StagedPiece {
   const std::byte* data = nullptr;
   uint64_t bytes = 0;
+  uint64_t hash = 0;  // hash_bytes() of them, when the source is direct
 };
 
 class ExpertSource {
@@ -53,8 +54,9 @@ class ExpertSource {
   virtual uint64_t staging_bytes() const = 0;
 
   // Makes `slot` (slot_bytes()) kernel-ready from what was read, a staged piece for each
-  // of pieces(). Direct sources only verify it in place (`staged` is the slot itself). kBadData
-  // naming layer and expert: wrong checksum, NaN or infinity, file replaced while open.
+  // of pieces(). Direct sources only verify it in place (`staged` is the slot itself, hashed
+  // already). kBadData naming layer and expert: wrong checksum, NaN or infinity, file replaced
+  // while open.
   virtual Status finish(ExpertKey key, std::span<const StagedPiece> staged,
                         std::span<std::byte> slot) const = 0;
 };

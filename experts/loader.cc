@@ -77,6 +77,7 @@ void ExpertLoader::start(ExpertKey key, SlotIndex slot, std::span<std::byte> mem
     load.target = staging_.subspan(index * bytes, bytes);
   }
   CHECK(!load.pieces.empty());
+  if (source_.direct()) load.landed.resize(ceil_div(load.pieces.front().bytes, chunk_bytes_));
   to_offer(urgency).push_back(index);
 }
 
@@ -138,6 +139,17 @@ void ExpertLoader::top_up(std::vector<uint32_t>& to_offer, size_t in_flight_max)
   to_offer.erase(to_offer.begin(), to_offer.begin() + static_cast<ptrdiff_t>(offered_whole));
 }
 
+// Checksums are taken while further chunks are under way, in the order of the bytes.
+void ExpertLoader::hash_landed(Load& load, const ReadOp& op) const {
+  const uint64_t bytes = load.pieces.front().bytes;
+  load.landed[(op.offset - load.pieces.front().offset) / chunk_bytes_] = true;
+  for (; load.chunks_hashed < load.landed.size() && load.landed[load.chunks_hashed];
+       ++load.chunks_hashed) {
+    const uint64_t begin = uint64_t{load.chunks_hashed} * chunk_bytes_;
+    load.hasher.update(load.target.subspan(begin, std::min<uint64_t>(chunk_bytes_, bytes - begin)));
+  }
+}
+
 void ExpertLoader::take_in(std::span<ReadOp* const> done) {
   for (ReadOp* op : done) {
     const auto index = static_cast<uint32_t>(op->tag);
@@ -149,6 +161,7 @@ void ExpertLoader::take_in(std::span<ReadOp* const> done) {
       std::erase(to_offer(load.urgency), index);
       load.piece = load.pieces.size();
     }
+    if (source_.direct() && load.status && !load.abandoned) hash_landed(load, *op);
     if (load.reads_in_flight == 0 && load.all_offered()) read_.push_back(index);
     free_ops_.push_back(op);
   }
@@ -188,7 +201,9 @@ Status ExpertLoader::finish(const Load& load) {
   staged_.clear();
   uint64_t at = 0;
   for (const ExpertPiece& piece : load.pieces) {
-    staged_.push_back({load.target.data() + at + piece.offset % kPageBytes, piece.bytes});
+    staged_.push_back({.data = load.target.data() + at + piece.offset % kPageBytes,
+                       .bytes = piece.bytes,
+                       .hash = source_.direct() ? load.hasher.digest() : 0});
     at += bytes_in_pages(piece);
   }
   return source_.finish(load.key, staged_, load.memory);

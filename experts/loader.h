@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "experts/expert_source.h"
+#include "runtime/base/hash.h"
 #include "runtime/base/ids.h"
 #include "runtime/base/result.h"
 #include "storage/read_queue.h"
@@ -33,7 +34,7 @@ struct LoadEnd {
 // else is in flight, a few chunks at a time. Retries nothing. One thread.
 class ExpertLoader {
  public:
-  static constexpr uint32_t kSpeculativeReads = 4;  // speculation goes while fewer are in flight
+  static constexpr uint32_t kSpeculativeReads = 2;  // speculation goes while fewer are in flight
 
   // `staging` is [loads, source.staging_bytes()] for a source that is not direct, inside the
   // queue's slab and outliving the loader, like `source`. At most `loads` experts are on their way.
@@ -83,6 +84,9 @@ class ExpertLoader {
     uint64_t piece_at = 0;   // … its bytes in pages offered so far …
     uint64_t target_at = 0;  // … and where the next ones go
     uint32_t reads_in_flight = 0;
+    std::vector<bool> landed = {};  // chunks, when the source is direct …
+    uint32_t chunks_hashed = 0;     // … of which so many, in order, are in …
+    Hasher hasher = {};             // … this
     Urgency urgency = Urgency::kDemand;
     bool abandoned = false;
     Status status{};
@@ -94,6 +98,7 @@ class ExpertLoader {
   uint32_t load_of(SlotIndex slot) const;
   void prepare(Load& load, ReadOp& op) const;
   void take_in(std::span<ReadOp* const> done);
+  void hash_landed(Load& load, const ReadOp& op) const;
   Error in_oldest_load(Error error) const;
   Status finish(const Load& load);
 

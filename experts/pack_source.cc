@@ -42,7 +42,7 @@ class PackSource final : public ExpertSource {
                 std::span<std::byte> slot) const override {
     CHECK(staged.size() == 1 && staged[0].data == slot.data());
     Status status = file_->unchanged();
-    if (status && hash_bytes(slot.first(layout_.bytes())) != extents_[index_.at(key)].hash) {
+    if (status && staged[0].hash != extents_[index_.at(key)].hash) {
       status = fail(Code::kBadData, "damaged (checksum)", file_->path(), "pack the model again");
     }
     if (status) return {};

@@ -9,6 +9,7 @@
 #include <ostream>
 
 #include "experts/expert_source.h"
+#include "experts/trace_file.h"
 #include "launch/bench_phases.h"
 #include "launch/bench_report.h"
 #include "launch/commands/commands.h"
@@ -49,6 +50,7 @@ struct BenchOptions {
   std::optional<uint32_t> repeat;
   std::optional<uint64_t> seed;
   std::optional<std::string> layout;
+  std::optional<std::string> replay_routing;
   std::optional<std::string> json;
 };
 
@@ -61,6 +63,11 @@ struct BenchRows {
   BenchRow prefill_rate{"prefill", "prefill", "tokens_per_second", "tok/s", "", {}, {}};
   BenchRow prefill_flops{
       "its products", "prefill", "gflop_per_s", "GFLOP/s", "fma_gflop_per_s", {}, {}};
+  BenchRow decode_hits{"experts there", "decode", "hit_rate", "0 … 1", "", {}, {}};
+  BenchRow decode_stall{"waiting", "decode", "stall_ms_per_token", "ms/token", "", {}, {}};
+  // Bytes of experts that were not there when the step began, read ahead or not.
+  BenchRow decode_missed{
+      "decode misses", "reads", "missed_gb_per_s", "GB/s", "drive_gb_per_s", {}, {}};
   BenchRow decode_reads{
       "decode reads", "reads", "decode_gb_per_s", "GB/s", "drive_gb_per_s", {}, {}};
   BenchRow prefill_reads{
@@ -69,8 +76,9 @@ struct BenchRows {
   // Those that were measured.
   std::vector<BenchRow> list() const {
     std::vector<BenchRow> rows;
-    for (const BenchRow* row : {&decode_rate, &decode_time, &decode_weights, &prefill_rate,
-                                &prefill_flops, &decode_reads, &prefill_reads}) {
+    for (const BenchRow* row :
+         {&decode_rate, &decode_time, &decode_weights, &prefill_rate, &prefill_flops, &decode_hits,
+          &decode_stall, &decode_missed, &decode_reads, &prefill_reads}) {
       if (!row->values.empty()) rows.push_back(*row);
     }
     return rows;
@@ -107,6 +115,7 @@ class Bench {
     if (options_.json) TRY_STATUS(check_json_target(*options_.json));
     source_ =
         TRY(ModelSource::open(TRY(resolve_model(options_.model, HubEnvironment::of_process()))));
+    const auto replay = TRY(routing_replay());
     const uint32_t positions_max = source_->spec().positions_max;
     if (!options_.prompt) prompt_ = std::min(prompt_, positions_max);
     kernels_ = TRY(select_kernels(options_.engine.isa.value_or("")));
@@ -115,6 +124,10 @@ class Bench {
     engine_options_ = TRY(engine_options(options_.engine, *source_, context,
                                          options_.engine.memory ? memory_->bytes() : 0));
     engine_options_.sequences = batch_;
+    engine_options_.replay = replay;
+    if (replay && !options_.engine.predictor && !replay->has_answers(RouterQuery::kNextLayer)) {
+      engine_options_.predictor = "none";
+    }
     if (engine_options_.context > positions_max) {
       return fail(Code::kUsage, fmt::format("{} positions are past the model's {}",
                                             engine_options_.context, positions_max));
@@ -122,6 +135,17 @@ class Bench {
     engine_ = TRY(start_engine(*source_, engine_options_, console_));
     reads_ = engine_->memory_plan().slots < source_->experts().keys().size();
     return {};
+  }
+
+  // Null: the routers route. The model computes as many experts a token as the trace has.
+  Result<std::shared_ptr<RoutingReplay>> routing_replay() {
+    if (!options_.replay_routing) return nullptr;
+    std::string warning;
+    const RoutingTrace trace = TRY(read_trace(*options_.replay_routing, warning));
+    if (!warning.empty()) print_warning(warning, console_);
+    auto replay = TRY(RoutingReplay::create(trace, source_->spec(), batch_));
+    source_->set_top_k(replay.shape().top_k);
+    return std::make_shared<RoutingReplay>(std::move(replay));
   }
 
   // Before the default budget is asked for: what the memory test takes is not there for the model.
@@ -195,6 +219,14 @@ class Bench {
     const auto rate = [](const Phase& phase) {
       return phase.per_second(static_cast<double>(phase.counters.expert_bytes_read)) / 1e9;
     };
+    const EngineCounters& decode = decoded.counters;
+    const uint64_t missed = decode.expert_misses + decode.prefetch.hits;
+    const auto uses = static_cast<double>(decode.expert_hits + decode.expert_misses);
+    const auto missed_bytes = static_cast<double>(missed * source_->experts().expert_bytes());
+    rows_.decode_hits.add(1 - static_cast<double>(missed) / uses);
+    rows_.decode_stall.add(1e3 * decode.read_wait_seconds / tokens_);
+    prefetch_ = decode.prefetch;
+    rows_.decode_missed.add(decoded.per_second(missed_bytes) / 1e9, drive / 1e9);
     rows_.decode_reads.add(rate(decoded), drive / 1e9);
     rows_.prefill_reads.add(rate(filled), drive / 1e9);
   }
@@ -203,7 +235,10 @@ class Bench {
   Result<double> drive_rate() const {
     const ExpertSource& experts = source_->experts();
     const auto pieces = experts.pieces(experts.keys().front());
-    return TRY(measure_drive_file(pieces.front().file->path(), kDriveSeconds)).bytes_per_second;
+    const double given =
+        TRY(measure_drive_file(pieces.front().file->path(), kDriveSeconds)).bytes_per_second;
+    const double held_to = engine_options_.drive_bytes_per_second;
+    return held_to > 0 ? std::min(given, held_to) : given;
   }
 
   // The memory test may read what the caches keep.
@@ -237,6 +272,8 @@ class Bench {
          {"prompt_tokens", prompt_},
          {"generated_tokens", tokens_},
          {"repeats", repeat_},
+         {"routing", options_.replay_routing ? *options_.replay_routing : "the model's"},
+         {"predictor", engine_options_.predictor},
          {"threads", engine_options_.threads},
          {"isa", engine_->isa()},
          {"layout", "A"},
@@ -250,7 +287,15 @@ class Bench {
            {"probe_bytes", memory_->bytes()},
            {"peak_rss_bytes", peak_rss_bytes(engine_options_.device.get())}}},
          {"experts", {{"slots", plan.slots}, {"count", source_->experts().keys().size()}}},
-         {"io", {{"path", engine_->read_path()}}}});
+         {"io", {{"path", engine_->read_path()}}},
+         {"prefetch_of_last_decode",
+          {{"started", prefetch_.started},
+           {"in_time", prefetch_.hits},
+           {"late", prefetch_.late},
+           {"useful_bytes", prefetch_.useful_bytes},
+           {"wasted_bytes", prefetch_.wasted_bytes},
+           {"steps", prefetch_.steps},
+           {"steps_rested", prefetch_.steps_rested}}}});
     return write_json(*options_.json, report, console_);
   }
 
@@ -266,7 +311,8 @@ class Bench {
   std::optional<MemoryProbe> memory_;
   EngineOptions engine_options_;
   std::unique_ptr<Engine> engine_;
-  bool reads_ = false;  // not all experts fit
+  bool reads_ = false;         // not all experts fit
+  PrefetchCounters prefetch_;  // of the last decoding
   BenchRows rows_;
 };
 
@@ -280,6 +326,8 @@ Command::Body prepare_bench(OptionList& list) {
   list.count("--repeat", options->repeat, 1, 1000,
              "repeats, of which medians are given; default: 5");
   list.seed("-s,--seed", options->seed, "of the random prompts; default: 1");
+  list.text("--replay-routing", "FILE", options->replay_routing,
+            "routes tokens as this routing trace does, whatever the routers say");
   list.text("--layout", "NAME", options->layout, "A: all in this process");
   options->engine.add_to(list);
   list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");

@@ -168,8 +168,9 @@ class Engine::Impl {
   Workspace workspace;
   std::shared_ptr<Device> device;  // null: none
   std::unique_ptr<ExpertCache> cache;
-  KvCache kv;                           // in slots of the cache, in part
-  std::unique_ptr<RoutingWatch> watch;  // null: nobody asks
+  KvCache kv;                             // in slots of the cache, in part
+  std::shared_ptr<RoutingReplay> replay;  // null: the routers route
+  std::unique_ptr<RoutingWatch> watch;    // null: nobody asks
   std::vector<StepRow> rows;
   EngineCounters counters;
   uint64_t load_bytes = 0;
@@ -201,6 +202,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
                                                const EngineOptions& options,
                                                const LoadProgress& progress) {
   CHECK(options.threads >= 1);
+  CHECK(!options.replay || options.replay->shape().top_k == source.spec().moe.top_k);
   const Kernels* kernels = TRY(select_kernels(options.isa));
   TRY_STATUS(check_device(options.device.get()));
   auto foresight = TRY(make_foresight(source.spec(), options));
@@ -225,6 +227,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   impl->workspace = TRY(Workspace::create(impl->spec, plan.chunk, plan.logits_rows));
   const ExpertCacheOptions of_cache = TRY(cache_options(source, options, plan));
   impl->device = options.device;
+  impl->replay = options.replay;
   impl->cache = TRY(ExpertCache::create(source.experts(), of_cache));
   TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(plan.dense_bytes + done); }));
   impl->load_bytes = plan.dense_bytes + fill_bytes;
@@ -241,7 +244,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   if (all_fit) foresight = nullptr;
   if (!all_fit || options.on_routing) {
     impl->watch = std::make_unique<RoutingWatch>(impl->spec, impl->weights, *impl->cache,
-                                                 std::move(foresight), options.on_routing);
+                                                 std::move(foresight), options.on_routing,
+                                                 options.replay.get());
   }
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
@@ -370,11 +374,13 @@ Status Engine::Impl::run_layer(uint32_t layer) {
   const double mlp_began = now_seconds();
   norm_rows(of_layer.post_norm);
   if (spec.layers[layer].sparse) {
-    const auto while_reading = [&] {
+    MoeBlock::Calls calls;
+    if (replay) calls.reroute = [&](std::span<RoutedExpert> to) { replay->route(layer, to); };
+    calls.while_reading = [&] {
       if (watch) watch->routed(compute(), layer, workspace);
     };
     TRY_STATUS(moe.run(compute(), layer, of_layer, count(), *cache, workspace,
-                       counters.weight_bytes_used, while_reading));
+                       counters.weight_bytes_used, calls));
   } else {
     pack_rows(pool, kernels, workspace.normed, padded(spec.hidden), count(), spec.hidden,
               workspace.packed);
@@ -388,6 +394,7 @@ Status Engine::Impl::run_layer(uint32_t layer) {
 
 Status Engine::Impl::run_layers() {
   rope_angles(compute(), spec, rows, workspace);
+  if (replay) replay->begin_step(rows);
   if (watch) watch->begin_step(rows);
   for (uint32_t layer = 0; layer < spec.layers.size(); ++layer) {
     if (stop && stop()) return fail(Code::kStopped, "stopped");

@@ -14,6 +14,7 @@
 #include "experts/prefetcher.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/model_source.h"
+#include "runtime/engine/routing_replay.h"
 #include "runtime/engine/routing_watch.h"
 #include "scheduler/memory_plan.h"
 #include "scheduler/step_plan.h"
@@ -35,10 +36,12 @@ struct EngineOptions {
   std::shared_ptr<Device> device = nullptr;
   double memory_bytes_per_second = 0;  // of the host, to weigh copies against; 0: an assumption
   Spans* spans = nullptr;              // records what goes on; outlives the engine
-  RoutingSink on_routing = {};         // gets every step's routes; empty: nothing is recorded
-  uint32_t context = 0;                // positions of a sequence at most
-  uint32_t sequences = 1;              // open at once at most
-  uint32_t chunk = 0;                  // tokens computed together at most; 0: as memory allows
+  // Takes the routers' place, for the source's top-k; null: they route.
+  std::shared_ptr<RoutingReplay> replay = nullptr;
+  RoutingSink on_routing = {};  // gets every step's routes; empty: nothing is recorded
+  uint32_t context = 0;         // positions of a sequence at most
+  uint32_t sequences = 1;       // open at once at most
+  uint32_t chunk = 0;           // tokens computed together at most; 0: as memory allows
 };
 
 // What the engine did so far. Expert bytes and reads count since the last reset_counters().

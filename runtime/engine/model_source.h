@@ -32,6 +32,8 @@ class ModelSource {
   static Result<std::unique_ptr<ModelSource>> open(const std::string& path);
 
   const ModelSpec& spec() const { return spec_; }
+  // Another number of experts a token, for routing that is replayed.
+  void set_top_k(uint32_t top_k) { spec_.moe.top_k = top_k; }
   virtual std::string_view kind() const = 0;  // "folder" or "pack"
   virtual const std::string& path() const = 0;
   // One line that changes when any file of the model does.

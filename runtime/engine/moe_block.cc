@@ -203,16 +203,17 @@ void MoeBlock::add_shared(const Compute& compute, uint32_t count, Workspace& wor
 
 Status MoeBlock::run(const Compute& compute, uint32_t layer, const LayerWeights& weights,
                      uint32_t count, ExpertCache& cache, Workspace& workspace,
-                     uint64_t& weight_bytes, const std::function<void()>& while_reading) {
+                     uint64_t& weight_bytes, const Calls& calls) {
   const bool shared = spec_.moe.shared_intermediate != 0;
   pack_rows(compute.pool, compute.kernels, workspace.normed, padded(spec_.hidden), count,
             spec_.hidden, workspace.packed);
   route(compute, weights, count, workspace);
+  if (calls.reroute) calls.reroute({workspace.routed, size_t{count} * spec_.moe.top_k});
   weight_bytes += matrix_bytes(weights.router.dtype, weights.router.rows, weights.router.cols);
   fill_buckets(count, workspace);
   request(layer, count, cache);
   if (shared) compute_shared(compute, weights, count, workspace, weight_bytes);
-  while_reading();
+  calls.while_reading();
   TRY_STATUS(compute_experts(compute, cache, workspace, weight_bytes));
   combine(compute, count, workspace);
   if (shared) add_shared(compute, count, workspace);

@@ -25,12 +25,16 @@ class MoeBlock {
   // `leaf_of_expert[e]` is expert e's place in the expert tree.
   MoeBlock(const ModelSpec& spec, std::vector<uint16_t> leaf_of_expert);
 
+  struct Calls {
+    // Replaces what the router chose, [count, top-k]; may be empty.
+    std::function<void(std::span<RoutedExpert>)> reroute;
+    // Called when the misses are on their way and workspace.routed and .shared are done.
+    std::function<void()> while_reading;
+  };
   // Over workspace.normed [count]; the layer's output rows go to workspace.update. Adds the bytes
-  // of weights read to `weight_bytes`. Errors name layer and expert. `while_reading` is called when
-  // the misses are on their way and workspace.routed and .shared are done.
+  // of weights read to `weight_bytes`. Errors name layer and expert.
   Status run(const Compute& compute, uint32_t layer, const LayerWeights& weights, uint32_t count,
-             ExpertCache& cache, Workspace& workspace, uint64_t& weight_bytes,
-             const std::function<void()>& while_reading);
+             ExpertCache& cache, Workspace& workspace, uint64_t& weight_bytes, const Calls& calls);
 
  private:
   void route(const Compute& compute, const LayerWeights& weights, uint32_t count,

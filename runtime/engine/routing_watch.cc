@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "experts/simulation.h"
+#include "runtime/base/check.h"
 
 namespace switchyard {
 namespace {
@@ -23,16 +24,19 @@ constexpr RoutedExpert kNotAsked = {0, -1};
 }  // namespace
 
 RoutingWatch::RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, ExpertCache& cache,
-                           std::unique_ptr<Foresight> foresight, RoutingSink sink)
+                           std::unique_ptr<Foresight> foresight, RoutingSink sink,
+                           RoutingReplay* replay)
     : spec_(spec),
       cache_(cache),
       foresight_(std::move(foresight)),
       sink_(std::move(sink)),
+      replay_(replay),
       probe_(spec, weights, Foresight::kTokensMax),
       layers_(spec.router_layers()),
       place_of_(spec.layers.size()),
       asked_(kRouterQueries, sink_ != nullptr),
       answers_(kRouterQueries) {
+  CHECK(sink_ == nullptr || replay_ == nullptr);
   for (uint32_t at = 0; at < layers_.size(); ++at) place_of_[layers_[at]] = at;
   if (foresight_ == nullptr) return;
   for (const RouterQuery query : foresight_->queries()) asked_[static_cast<size_t>(query)] = true;
@@ -77,12 +81,16 @@ void RoutingWatch::ask(const Compute& compute, RouterQuery query, uint32_t at,
                        const Workspace& workspace) {
   if (at >= layers_.size() || !asks(query)) return;
   const auto count = static_cast<uint32_t>(rows_.size());
-  const auto answers = probe_.ask(compute, layers_[at], with_shared(query), count, workspace);
+  RoutingReplay::Answers said = {
+      probe_.ask(compute, layers_[at], with_shared(query), count, workspace), probe_.width()};
+  if (replay_ != nullptr) said = replay_->answers(query, at);
   if (sink_) {
-    std::ranges::copy(answers, answers_[static_cast<size_t>(query)].begin() +
-                                   static_cast<ptrdiff_t>(at * answers.size()));
+    std::ranges::copy(said.answers, answers_[static_cast<size_t>(query)].begin() +
+                                        static_cast<ptrdiff_t>(at * said.answers.size()));
   }
-  if (foresight_) cache_.prefetch(foresight_->answer(query, at, answers, probe_.width()));
+  if (foresight_ && !said.answers.empty()) {
+    cache_.prefetch(foresight_->answer(query, at, said.answers, said.width));
+  }
 }
 
 void RoutingWatch::before_attention(const Compute& compute, uint32_t layer,

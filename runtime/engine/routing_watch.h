@@ -12,6 +12,7 @@
 #include "experts/foresight.h"
 #include "experts/routing_trace.h"
 #include "runtime/engine/router_probe.h"
+#include "runtime/engine/routing_replay.h"
 #include "runtime/engine/step_rows.h"
 
 namespace switchyard {
@@ -23,9 +24,11 @@ using RoutingSink = std::function<void(const RoutingStep&)>;
 // nothing that a logit depends on.
 class RoutingWatch {
  public:
-  // `foresight` and `sink` may be empty. With a sink, routers are asked in every way there is.
+  // `foresight`, `sink` and `replay` may be empty. With a sink, routers are asked in every way
+  // there is. With a replay its answers take the place of theirs, which are computed all the same;
+  // it is not recorded again.
   RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, ExpertCache& cache,
-               std::unique_ptr<Foresight> foresight, RoutingSink sink);
+               std::unique_ptr<Foresight> foresight, RoutingSink sink, RoutingReplay* replay);
 
   void begin_step(std::span<const StepRow> rows);
   // workspace.x is what the layer's attention begins with.
@@ -51,6 +54,7 @@ class RoutingWatch {
   ExpertCache& cache_;
   const std::unique_ptr<Foresight> foresight_;
   const RoutingSink sink_;
+  RoutingReplay* const replay_;
   RouterProbe probe_;
   std::vector<uint16_t> layers_;    // the model's that have routers
   std::vector<uint32_t> place_of_;  // [the model's layers] in layers_

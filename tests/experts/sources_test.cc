@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/base/align.h"
+#include "runtime/base/hash.h"
 #include "tests/experts/test_model.h"
 
 namespace switchyard {
@@ -20,7 +21,7 @@ Result<std::vector<std::byte>> load(const ExpertSource& source, ExpertKey key) {
   for (const ExpertPiece& piece : source.pieces(key)) {
     std::byte* data = source.direct() ? slot.data() : staging.data() + at;
     TRY_STATUS(piece.file->read(piece.offset, {data, piece.bytes}));
-    staged.push_back({data, piece.bytes});
+    staged.push_back({data, piece.bytes, hash_bytes({data, piece.bytes})});
     at += piece.bytes;
   }
   TRY_STATUS(source.finish(key, staged, slot));

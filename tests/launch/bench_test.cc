@@ -112,6 +112,20 @@ TEST_F(BenchCommandTest, MeasuresReadsWhereExpertsDoNotFit) {
   EXPECT_GT(made["reads"]["decode_gb_per_s"]["median"], 0);
 }
 
+TEST_F(BenchCommandTest, RoutesAsATraceDoes) {
+  const std::string trace = std::string(SWITCHYARD_TEST_DATA) + "/traces/qwen3-30b-a3b.csv";
+  const Answer answer =
+      run({"bench", kFixture, "--prompt", "20", "-n", "5", "--repeat", "1", "--expert-memory",
+           "60%", "--drive", "20MB/s", "--replay-routing", trace, "--json", "-"});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  const Json made = Json::parse(answer.out);
+  EXPECT_EQ(made["routing"], trace);
+  EXPECT_EQ(made["predictor"], "none") << "it holds no answers of routers";
+  EXPECT_LE(made["reads"]["missed_gb_per_s_of_bound"]["median"], 1.2);
+  EXPECT_GT(made["decode"]["stall_ms_per_token"]["median"], 0);
+  EXPECT_EQ(run({"bench", kFixture, "--replay-routing", kFixture + "/config.json"}).code, 65);
+}
+
 TEST_F(BenchCommandTest, RefusesWhatItCannotMeasure) {
   EXPECT_EQ(run({"bench", kFixture, "--layout", "B"}).code, 2);
   EXPECT_EQ(run({"bench", kFixture, "--prompt", "1000000"}).code, 2);
