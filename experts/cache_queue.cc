@@ -28,8 +28,8 @@ std::string page_cache_warning(const ExpertSource& source) {
 QueueChoice open_cache_queue(const ExpertSource& source, const ExpertCacheOptions& options,
                              std::span<std::byte> slab) {
   if (options.make_queue) return {options.make_queue(slab), {}};
-  QueueChoice choice = open_read_queue(slab, options.queue_depth, true);
-  if (choice.warning.empty()) choice.warning = page_cache_warning(source);
+  QueueChoice choice = open_read_queue(slab, options.queue_depth, !options.buffered);
+  if (choice.warning.empty() && !options.buffered) choice.warning = page_cache_warning(source);
   if (options.wrap_queue) choice.queue = options.wrap_queue(std::move(choice.queue));
   return choice;
 }

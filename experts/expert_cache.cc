@@ -102,7 +102,7 @@ class ExpertCache::Impl {
 
 ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& options, Slab slab,
                         std::unique_ptr<EvictionPolicy> policy, QueueChoice choice)
-    : queue_name(choice.queue->name()),
+    : queue_name(std::string(choice.queue->name()) + (options.buffered ? ", page cache" : "")),
       warning(std::move(choice.warning)),
       source_(source),
       slots_bytes_(options.slots * source.slot_bytes()),

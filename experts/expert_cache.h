@@ -28,6 +28,7 @@ struct ExpertCacheOptions {
   uint32_t staging = 0;  // experts on their way at once, when the source is not direct
   uint32_t read_chunk_bytes = 1 << 20;  // of one read at most; a multiple of kPageBytes
   uint32_t queue_depth = 64;            // reads in flight at most
+  bool buffered = false;                // reads go through the page cache
   std::string policy = std::string(kPolicyDefault);
   const FutureUses* future = nullptr;    // for policies that need it; outlives the cache
   uint64_t prefetch_bytes_per_step = 0;  // what speculation may read in a step; 0: nothing

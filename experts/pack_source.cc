@@ -16,41 +16,39 @@ namespace switchyard {
 namespace {
 
 struct Extent {
+  std::shared_ptr<const InputFile> file;
   uint64_t offset = 0;
   uint64_t hash = 0;
 };
 
 class PackSource final : public ExpertSource {
  public:
-  PackSource(std::shared_ptr<const InputFile> file, const ExpertLayout& layout,
-             std::vector<ExpertKey> keys, std::vector<Extent> extents)
-      : file_(std::move(file)),
-        layout_(layout),
-        keys_(std::move(keys)),
-        index_(keys_),
-        extents_(std::move(extents)) {}
+  PackSource(const ExpertLayout& layout, std::vector<ExpertKey> keys, std::vector<Extent> extents)
+      : layout_(layout), keys_(std::move(keys)), index_(keys_), extents_(std::move(extents)) {}
 
   const ExpertLayout& layout() const override { return layout_; }
   const std::vector<ExpertKey>& keys() const override { return keys_; }
   bool direct() const override { return true; }
   std::vector<ExpertPiece> pieces(ExpertKey key) const override {
-    return {{file_.get(), extents_[index_.at(key)].offset, layout_.bytes()}};
+    const Extent& extent = extents_[index_.at(key)];
+    return {{extent.file.get(), extent.offset, layout_.bytes()}};
   }
   uint64_t staging_bytes() const override { return layout_.slot_bytes(); }
 
   Status finish(ExpertKey key, std::span<const StagedPiece> staged,
                 std::span<std::byte> slot) const override {
     CHECK(staged.size() == 1 && staged[0].data == slot.data());
-    Status status = file_->unchanged();
-    if (status && staged[0].hash != extents_[index_.at(key)].hash) {
-      status = fail(Code::kBadData, "damaged (checksum)", file_->path(), "pack the model again");
+    const Extent& extent = extents_[index_.at(key)];
+    Status status = extent.file->unchanged();
+    if (status && staged[0].hash != extent.hash) {
+      status =
+          fail(Code::kBadData, "damaged (checksum)", extent.file->path(), "pack the model again");
     }
     if (status) return {};
     return tl::unexpected(in_expert(std::move(status).error(), key));
   }
 
  private:
-  const std::shared_ptr<const InputFile> file_;
   const ExpertLayout layout_;
   const std::vector<ExpertKey> keys_;
   const KeyIndex index_;
@@ -83,15 +81,16 @@ PackAttributes pack_expert_attributes(const ExpertLayout& layout) {
           {"intermediate", fmt::to_string(layout.intermediate)}};
 }
 
-Result<std::unique_ptr<ExpertSource>> make_pack_source(const PackReader& pack, uint32_t hidden,
-                                                       uint32_t intermediate,
+Result<std::unique_ptr<ExpertSource>> make_pack_source(const std::vector<PackReader>& volumes,
+                                                       uint32_t hidden, uint32_t intermediate,
                                                        std::vector<ExpertKey> keys) {
-  CHECK(hidden > 0 && intermediate > 0 && !keys.empty());
+  CHECK(!volumes.empty() && hidden > 0 && intermediate > 0 && !keys.empty());
   const std::string hint = "pack the model again";
   std::optional<ExpertLayout> layout;
   std::vector<Extent> extents;
   extents.reserve(keys.size());
   for (const ExpertKey key : keys) {
+    const PackReader& pack = volumes[volume_of(key, volumes.size())];
     const std::string name = pack_expert_name(key);
     const PackSection* section = pack.find(name);
     if (section == nullptr) {
@@ -111,10 +110,9 @@ Result<std::unique_ptr<ExpertSource>> make_pack_source(const PackReader& pack, u
                               dtype_name(layout->dtype)),
                   place_of(pack, name), hint);
     }
-    extents.push_back({section->offset, section->hash});
+    extents.push_back({pack.shared_file(), section->offset, section->hash});
   }
-  return std::make_unique<PackSource>(pack.shared_file(), *layout, std::move(keys),
-                                      std::move(extents));
+  return std::make_unique<PackSource>(*layout, std::move(keys), std::move(extents));
 }
 
 }  // namespace switchyard

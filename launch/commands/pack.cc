@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -17,7 +18,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/units.h"
 #include "runtime/engine/model_source.h"
-#include "storage/pack_reader.h"
+#include "runtime/engine/pack_volumes.h"
 
 namespace switchyard {
 namespace {
@@ -25,24 +26,31 @@ namespace {
 struct PackOptions {
   std::string model;
   std::string out;
+  std::vector<std::string> volumes;
   bool verify = false;
   bool force = false;
   std::optional<std::string> json;
 };
 
-Result<int> report(const PackOptions& options, const PackReader& pack, double seconds,
-                   const char* done, Console& console) {
-  const uint64_t bytes = pack.file().size_bytes();
+Result<int> report(const PackOptions& options, const std::vector<PackReader>& volumes,
+                   double seconds, const char* done, Console& console) {
+  const PackReader& pack = volumes.front();
+  uint64_t bytes = 0, sections = 0;
+  for (const PackReader& volume : volumes) {
+    bytes += volume.file().size_bytes();
+    sections += volume.sections().size();
+  }
   if (!options.json || *options.json != "-") {
     console.out << fmt::format("{} {}: {} in {} sections, {} at {}\n", done, pack.file().path(),
-                               format_size(bytes), pack.sections().size(), format_seconds(seconds),
+                               format_size(bytes), sections, format_seconds(seconds),
                                format_rate(static_cast<double>(bytes) / seconds));
   }
   if (options.json) {
     TRY_STATUS(write_json(*options.json,
                           {{"path", pack.file().path()},
                            {"bytes", bytes},
-                           {"sections", pack.sections().size()},
+                           {"sections", sections},
+                           {"volumes", volumes.size()},
                            {"seconds", seconds}},
                           console));
   }
@@ -52,33 +60,48 @@ Result<int> report(const PackOptions& options, const PackReader& pack, double se
 Result<int> verify(const PackOptions& options, Console& console) {
   if (!options.out.empty()) return fail(Code::kUsage, "--verify takes one pack and no OUT");
   const double begin = now_seconds();
-  const PackReader pack = TRY(PackReader::open(options.model));
-  {
+  const std::vector<PackReader> volumes = TRY(open_volumes(options.model));
+  for (const PackReader& volume : volumes) {
     Progress progress(console, "verifying");
-    TRY_STATUS(pack.verify([&](uint64_t done, uint64_t all) { progress.update(done, all); }));
+    TRY_STATUS(volume.verify([&](uint64_t done, uint64_t all) { progress.update(done, all); }));
   }
-  return report(options, pack, now_seconds() - begin, "verified", console);
+  return report(options, volumes, now_seconds() - begin, "verified", console);
 }
 
-Status check_out(const PackOptions& options) {
-  if (options.out.empty()) return fail(Code::kUsage, "OUT is missing; see switchyard pack --help");
+Status check_out(const std::string& out, bool force) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(options.out, ignored)) {
-    return fail(Code::kIo, "is a folder", options.out, "OUT is the pack's own name");
+  if (std::filesystem::is_directory(out, ignored)) {
+    return fail(Code::kIo, "is a folder", out, "OUT is the pack's own name");
   }
-  const std::string target = TRY(output_target(options.out));
+  const std::string target = TRY(output_target(out));
   if (!std::filesystem::exists(target, ignored)) return {};
-  if (!options.force) return fail(Code::kIo, "exists already", options.out, "--force replaces it");
+  if (!force) return fail(Code::kIo, "exists already", out, "--force replaces it");
   if (!looks_like_pack(target)) {
-    return fail(Code::kIo, "is no pack and will not be replaced", options.out, "remove it first");
+    return fail(Code::kIo, "is no pack and will not be replaced", out, "remove it first");
   }
   return {};
+}
+
+// The volumes behind the first, where other folders find them too.
+Result<std::vector<std::string>> volume_paths(const PackOptions& options) {
+  std::vector<std::string> paths;
+  for (const std::string& volume : options.volumes) {
+    TRY_STATUS(check_out(volume, options.force));
+    paths.push_back(std::filesystem::absolute(volume).lexically_normal().string());
+  }
+  std::vector<std::string> all = paths;
+  all.push_back(std::filesystem::absolute(options.out).lexically_normal().string());
+  std::ranges::sort(all);
+  if (std::ranges::adjacent_find(all) == all.end()) return paths;
+  return fail(Code::kUsage, "every volume needs a name of its own", "--volume");
 }
 
 Result<int> pack(const PackOptions& options, Console& console) {
   if (options.json) TRY_STATUS(check_json_target(*options.json));
   if (options.verify) return verify(options, console);
-  TRY_STATUS(check_out(options));
+  if (options.out.empty()) return fail(Code::kUsage, "OUT is missing; see switchyard pack --help");
+  TRY_STATUS(check_out(options.out, options.force));
+  const std::vector<std::string> volumes = TRY(volume_paths(options));
   StopSignal signal;
   const double begin = now_seconds();
   const std::string path = TRY(resolve_model(options.model, HubEnvironment::of_process()));
@@ -86,13 +109,12 @@ Result<int> pack(const PackOptions& options, Console& console) {
   signal.defer();
   {
     Progress progress(console, "packing");
-    TRY_STATUS(write_pack(*source, options.out, [&](uint64_t done, uint64_t all) {
+    TRY_STATUS(write_pack(*source, options.out, volumes, [&](uint64_t done, uint64_t all) {
       progress.update(done, all);
       return signal.received() == 0;
     }));
   }
-  const PackReader written = TRY(PackReader::open(options.out));
-  return report(options, written, now_seconds() - begin, "packed", console);
+  return report(options, TRY(open_volumes(options.out)), now_seconds() - begin, "packed", console);
 }
 
 Command::Body prepare_pack(OptionList& list) {
@@ -101,7 +123,9 @@ Command::Body prepare_pack(OptionList& list) {
                   "a folder or ORG/NAME[@REV] in the HF cache; with --verify a pack");
   list.optional_positional("OUT", options->out, "the pack to write");
   list.flag("--verify", options->verify, "checks every byte of the pack MODEL instead");
-  list.flag("--force", options->force, "replaces OUT if it is a pack");
+  list.texts("--volume", "FILE", options->volumes,
+             "shares the experts between OUT and this file on another drive; may be repeated");
+  list.flag("--force", options->force, "replaces OUT and volumes if they are packs");
   list.text("--json", "FILE", options->json, "sizes and times; -: to standard output, alone");
   return [options](Console& console) { return pack(*options, console); };
 }
@@ -112,6 +136,7 @@ Command pack_command() {
   return {"pack", "writes a model as one file of aligned, checksummed experts",
           "  switchyard pack MODEL model.pack\n"
           "  switchyard pack ORG/NAME@main /data/model.pack --force\n"
+          "  switchyard pack MODEL /fast1/model.pack --volume /fast2/model.pack.2\n"
           "  switchyard pack --verify model.pack\n",
           prepare_pack};
 }

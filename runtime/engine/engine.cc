@@ -109,6 +109,7 @@ Result<ExpertCacheOptions> cache_options(const ModelSource& source, const Engine
   cache.slots = plan.slots + plan.kv_slots;
   cache.staging = plan.staging;
   cache.policy = options.policy;
+  cache.buffered = options.buffered_reads;
   cache.spans = options.spans;
   cache.device = options.device.get();
   cache.memory_bytes_per_second = options.memory_bytes_per_second;

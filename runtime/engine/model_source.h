@@ -67,9 +67,11 @@ class ModelSource {
 Result<std::unique_ptr<ModelSource>> open_folder_model(const std::string& path);
 Result<std::unique_ptr<ModelSource>> open_pack_model(const std::string& path);
 
-// Writes `source` as a pack (see storage/pack_writer.h for resuming and errors). `progress` gets
-// bytes done and in all; returning false stops with kStopped, to be resumed.
+// Writes `source` as a pack (see storage/pack_writer.h for resuming and errors), its experts spread
+// evenly over it and `more` volumes, best each on a drive of its own. `progress` gets bytes done
+// and in all; returning false stops with kStopped, to be resumed.
 using PackProgress = std::function<bool(uint64_t bytes_done, uint64_t bytes_all)>;
-Status write_pack(const ModelSource& source, const std::string& path, const PackProgress& progress);
+Status write_pack(const ModelSource& source, const std::string& path,
+                  const std::vector<std::string>& more, const PackProgress& progress);
 
 }  // namespace switchyard

@@ -8,6 +8,7 @@
 #include "runtime/base/json.h"
 #include "runtime/engine/model_source.h"
 #include "runtime/engine/pack_names.h"
+#include "runtime/engine/pack_volumes.h"
 #include "runtime/kernels/matrix.h"
 #include "storage/pack_reader.h"
 
@@ -27,14 +28,14 @@ int64_t number_attribute(const PackSection& section, std::string_view name) {
 class PackModel final : public ModelSource {
  public:
   static Result<std::unique_ptr<ModelSource>> open(const std::string& path) {
-    PackReader reader = TRY(PackReader::open(path));
-    auto model = std::unique_ptr<PackModel>(new PackModel(std::move(reader)));
+    std::vector<PackReader> volumes = TRY(open_volumes(path));
+    auto model = std::unique_ptr<PackModel>(new PackModel(std::move(volumes)));
     const auto config = TRY(model->text_file("config.json"));
     if (!config) return fail(Code::kBadData, "holds no config.json", path, "pack it again");
     model->spec_ = TRY(parse_model_spec(*config, path + ": config.json"));
     TRY_STATUS(model->read_order());
     const ModelSpec& spec = model->spec_;
-    model->experts_ = TRY(make_pack_source(model->reader_, spec.hidden, spec.moe.intermediate,
+    model->experts_ = TRY(make_pack_source(model->volumes_, spec.hidden, spec.moe.intermediate,
                                            spec.expert_keys(model->expert_order_)));
     return model;
   }
@@ -44,8 +45,12 @@ class PackModel final : public ModelSource {
   const ExpertSource& experts() const override { return *experts_; }
 
   std::string fingerprint() const override {
-    const FileIdentity& file = reader_.file().identity();
-    return fmt::format("pack {} {} {}", file.inode, file.size_bytes, file.modified_ns);
+    std::string text = "pack";
+    for (const PackReader& volume : volumes_) {
+      const FileIdentity& file = volume.file().identity();
+      text += fmt::format(" {} {} {}", file.inode, file.size_bytes, file.modified_ns);
+    }
+    return text;
   }
 
   Result<std::optional<std::string>> text_file(std::string_view name) const override {
@@ -80,7 +85,8 @@ class PackModel final : public ModelSource {
   }
 
  private:
-  explicit PackModel(PackReader reader) : reader_(std::move(reader)) {}
+  explicit PackModel(std::vector<PackReader> volumes)
+      : volumes_(std::move(volumes)), reader_(volumes_[0]) {}
 
   tl::unexpected<Error> damaged(const PackSection& section) const {
     return fail(Code::kBadData,
@@ -120,7 +126,8 @@ class PackModel final : public ModelSource {
     return fail(Code::kBadData, "its expert order is no permutation of the experts", path());
   }
 
-  PackReader reader_;
+  const std::vector<PackReader> volumes_;
+  const PackReader& reader_;  // the first one: all but some experts
   std::unique_ptr<ExpertSource> experts_;
 };
 

@@ -6,6 +6,7 @@
 #include "experts/expert_source.h"
 #include "experts/pack_source.h"
 #include "runtime/base/align.h"
+#include "runtime/base/hash.h"
 #include "runtime/engine/dense_weights.h"
 #include "runtime/engine/model_source.h"
 #include "runtime/engine/pack_names.h"
@@ -18,15 +19,20 @@ namespace {
 // Writes the parts of one model in order, skipping what an interrupted run has already written.
 class ModelPacker {
  public:
-  ModelPacker(const ModelSource& source, PackWriter writer, const PackProgress& progress)
-      : source_(source), writer_(std::move(writer)), progress_(progress) {}
+  ModelPacker(const ModelSource& source, std::vector<PackWriter> writers,
+              const PackProgress& progress)
+      : source_(source), writers_(std::move(writers)), progress_(progress) {}
 
-  Status run() {
+  // `paths` of the volumes behind the first.
+  Status run(const std::vector<std::string>& paths) {
     TRY_STATUS(count_bytes());
     TRY_STATUS(texts());
+    TRY_STATUS(volumes(paths));
     for (const DenseTensor& tensor : dense_tensors(source_.spec())) TRY_STATUS(dense(tensor));
     for (const ExpertKey key : source_.experts().keys()) TRY_STATUS(expert(key));
-    return writer_.finish();
+    // The first one is the last to bear its name: it vouches for the others.
+    for (size_t i = writers_.size(); i-- > 0;) TRY_STATUS(writers_[i].finish());
+    return {};
   }
 
  private:
@@ -47,13 +53,26 @@ class ModelPacker {
   Status texts() {
     for (const std::string_view name : kPackTextFiles) {
       const auto text = TRY(source_.text_file(name));
-      if (text && !writer_.has(name)) {
-        TRY_STATUS(writer_.add(name, std::as_bytes(std::span(*text))));
-      }
+      if (text) TRY_STATUS(add_text(writers_[0], name, *text));
     }
-    if (writer_.has(kPackOrderName)) return {};
-    const std::string order = nlohmann::json(source_.expert_order()).dump();
-    return writer_.add(kPackOrderName, std::as_bytes(std::span(order)));
+    return add_text(writers_[0], kPackOrderName, nlohmann::json(source_.expert_order()).dump());
+  }
+
+  static Status add_text(PackWriter& writer, std::string_view name, const std::string& text) {
+    if (writer.has(name)) return {};
+    return writer.add(name, std::as_bytes(std::span(text)));
+  }
+
+  Status volumes(const std::vector<std::string>& paths) {
+    if (paths.empty()) return {};
+    const std::string source = source_.fingerprint();
+    const std::string id = hash_hex(hash_bytes(std::as_bytes(std::span(source))));
+    const nlohmann::json list = {{"id", id}, {"paths", paths}};
+    TRY_STATUS(add_text(writers_[0], kPackVolumesName, list.dump()));
+    for (size_t i = 1; i < writers_.size(); ++i) {
+      TRY_STATUS(add_text(writers_[i], kPackVolumeName, fmt::format("{} {}", id, i)));
+    }
+    return {};
   }
 
   Status dense(const DenseTensor& tensor) {
@@ -61,19 +80,19 @@ class ModelPacker {
     PackAttributes attributes = {{"rows", fmt::to_string(tensor.rows)},
                                  {"cols", fmt::to_string(tensor.cols)}};
     if (tensor.rows == 0) {
-      if (!writer_.has(name)) {
+      if (!writers_[0].has(name)) {
         const std::vector<float> values = TRY(source_.load_vector(tensor.name, tensor.cols));
-        TRY_STATUS(writer_.add(name, std::as_bytes(std::span(values)), std::move(attributes)));
+        TRY_STATUS(writers_[0].add(name, std::as_bytes(std::span(values)), std::move(attributes)));
       }
       return step(tensor.cols * sizeof(float));
     }
     const DType dtype = TRY(source_.matrix_dtype(tensor.name, tensor.rows, tensor.cols));
     const size_t bytes = matrix_bytes(dtype, tensor.rows, tensor.cols);
-    if (!writer_.has(name)) {
+    if (!writers_[0].has(name)) {
       std::vector<std::byte> matrix(bytes);
       TRY_STATUS(source_.load_matrix(tensor.name, tensor.rows, tensor.cols, matrix, {}));
       attributes.emplace("dtype", dtype_name(dtype));
-      TRY_STATUS(writer_.add(name, matrix, std::move(attributes)));
+      TRY_STATUS(writers_[0].add(name, matrix, std::move(attributes)));
     }
     return step(bytes);
   }
@@ -81,9 +100,10 @@ class ModelPacker {
   Status expert(ExpertKey key) {
     const ExpertLayout& layout = source_.experts().layout();
     const std::string name = pack_expert_name(key);
-    if (!writer_.has(name)) {
+    PackWriter& writer = writers_[volume_of(key, writers_.size())];
+    if (!writer.has(name)) {
       TRY_STATUS(load_expert(key));
-      TRY_STATUS(writer_.add(name, {slot_.data(), layout.bytes()}, pack_expert_attributes(layout)));
+      TRY_STATUS(writer.add(name, {slot_.data(), layout.bytes()}, pack_expert_attributes(layout)));
     }
     return step(layout.bytes());
   }
@@ -107,7 +127,7 @@ class ModelPacker {
   }
 
   const ModelSource& source_;
-  PackWriter writer_;
+  std::vector<PackWriter> writers_;  // of the volumes
   const PackProgress& progress_;
   uint64_t bytes_done_ = 0;
   uint64_t bytes_all_ = 0;
@@ -118,12 +138,18 @@ class ModelPacker {
 }  // namespace
 
 Status write_pack(const ModelSource& source, const std::string& path,
-                  const PackProgress& progress) {
+                  const std::vector<std::string>& more, const PackProgress& progress) {
   if (source.experts().direct()) {
     return fail(Code::kUsage, "is a pack already", source.path(), "give the folder it came from");
   }
-  PackWriter writer = TRY(PackWriter::create(path, source.fingerprint()));
-  return ModelPacker(source, std::move(writer), progress).run();
+  // A pack of other volumes is another pack: nothing of it may be kept.
+  const std::string fingerprint = fmt::format("{} {}", source.fingerprint(), fmt::join(more, " "));
+  std::vector<PackWriter> writers;
+  writers.push_back(TRY(PackWriter::create(path, fingerprint)));
+  for (const std::string& volume : more) {
+    writers.push_back(TRY(PackWriter::create(volume, fingerprint)));
+  }
+  return ModelPacker(source, std::move(writers), progress).run(more);
 }
 
 }  // namespace switchyard

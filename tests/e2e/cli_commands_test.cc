@@ -193,6 +193,49 @@ TEST(CliPack, APackRunsAsItsFolderDoes) {
   EXPECT_EQ(from_pack["text"], from_folder["text"]);
 }
 
+// Two folders stand for two drives.
+TEST(CliPack, VolumesShareTheExpertsAndAreFoundWhereTheyLie) {
+  const TempFolder folder;
+  for (const char* name : {"a", "b", "c"}) std::filesystem::create_directory(folder / name);
+  const std::string pack = folder / "a/demo.pack", volume = folder / "b/demo.2";
+  expect_done(run_switchyard({"pack", demo(), pack, "--volume", volume}));
+  const auto first = std::filesystem::file_size(pack), second = std::filesystem::file_size(volume);
+  EXPECT_NEAR(static_cast<double>(second), 96 * 98304.0, 98304.0) << "half of the experts";
+  EXPECT_GT(first, second);
+  expect_done(run_switchyard({"pack", "--verify", pack}));
+  const auto run = [](const std::string& model, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments = {"run",    model, "-p",       "Call me", "-n",     "24",
+                                          "--temp", "0",   "--memory", "10MiB",   "--json", "-"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ChildResult child = run_switchyard(arguments);
+    expect_done(child);
+    return Json::parse(child.out);
+  };
+  const Json whole = run(demo());
+  EXPECT_EQ(run(pack)["logits_hash"], whole["logits_hash"]);
+  const Json buffered = run(pack, {"--buffered"});
+  EXPECT_EQ(buffered["logits_hash"], whole["logits_hash"]);
+  EXPECT_THAT(buffered["io"]["path"].get<std::string>(), HasSubstr("page cache"));
+  // Moved together.
+  const std::string moved = folder / "c/demo.pack";
+  std::filesystem::rename(pack, moved);
+  expect_refused(run_switchyard({"pack", demo(), moved, "--volume", volume}), 74, {"exists"});
+  std::filesystem::rename(volume, folder / "c/demo.2");
+  EXPECT_EQ(run(moved)["logits_hash"], whole["logits_hash"]);
+  // Another one's, damaged, missing.
+  expect_done(run_switchyard({"pack", fixture("olmoe"), pack, "--volume", volume}));
+  std::filesystem::rename(folder / "c/demo.2", folder / "c/kept");
+  std::filesystem::copy_file(volume, folder / "c/demo.2");
+  std::filesystem::remove(volume);
+  expect_refused(run_switchyard({"run", moved, "-p", "x"}), 65, {"demo.2", "no volume"});
+  std::filesystem::rename(folder / "c/kept", folder / "c/demo.2");
+  flip_byte(folder / "c/demo.2", second / 2);
+  expect_refused(run_switchyard({"pack", "--verify", moved}), 65, {"demo.2"});
+  std::filesystem::remove(folder / "c/demo.2");
+  expect_refused(run_switchyard({"run", moved, "-p", "x"}), 66, {"demo.2"});
+  expect_refused(run_switchyard({"pack", demo(), pack, "--volume", pack, "--force"}), 2, {"name"});
+}
+
 TEST(CliPack, DoesNotReplaceAFileUnasked) {
   const TempFolder folder;
   const std::string pack = folder / "olmoe.pack";

@@ -72,7 +72,7 @@ const ModelSource& open_model(const TestModel& model, const std::string& kind) {
   source = value_of(ModelSource::open(model.path));
   if (kind == "pack") {
     const std::string path = folder / model.name + ".pack";
-    const Status written = write_pack(*source, path, [](uint64_t, uint64_t) { return true; });
+    const Status written = write_pack(*source, path, {}, [](uint64_t, uint64_t) { return true; });
     if (!written) throw std::runtime_error(to_line(written.error()));
     source = value_of(ModelSource::open(path));
   }

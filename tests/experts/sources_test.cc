@@ -175,11 +175,11 @@ TEST(PackSource, MissingSectionAndOtherDimensions) {
   TestModel model({.layers = 1, .experts = 2});
   ASSERT_TRUE(model.write_pack());
   const PackReader pack = *PackReader::open(model.pack_path());
-  const auto missing = make_pack_source(pack, 24, 17, {{0, 0}, {0, 2}});
+  const auto missing = make_pack_source({pack}, 24, 17, {{0, 0}, {0, 2}});
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, Code::kBadData);
   EXPECT_NE(missing.error().what.find("expert/0/2"), std::string::npos);
-  const auto other = make_pack_source(pack, 17, 24, model.keys());
+  const auto other = make_pack_source({pack}, 17, 24, model.keys());
   ASSERT_FALSE(other);
   EXPECT_EQ(other.error().code, Code::kBadData);
   EXPECT_NE(other.error().where.find("expert/0/0"), std::string::npos);
@@ -196,7 +196,7 @@ Status open_pack_with(size_t bytes, const PackAttributes& attributes) {
     TRY_STATUS(writer.finish());
   }
   const PackReader pack = TRY(PackReader::open(model.pack_path()));
-  TRY(make_pack_source(pack, 24, 17, model.keys()));
+  TRY(make_pack_source({pack}, 24, 17, model.keys()));
   return {};
 }
 

@@ -117,7 +117,7 @@ class TestModel {
     if (!std::filesystem::exists(pack_path())) {
       EXPECT_TRUE(write_pack());
     }
-    return *make_pack_source(*PackReader::open(pack_path()), layout_.hidden, layout_.intermediate,
+    return *make_pack_source({*PackReader::open(pack_path())}, layout_.hidden, layout_.intermediate,
                              keys_);
   }
 

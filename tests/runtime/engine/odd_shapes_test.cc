@@ -198,7 +198,7 @@ TEST_P(OddShapes, ObeyTheLaw) {
   const OddModel model(GetParam());
   const auto folder = ModelSource::open(model.folder()).value();
   const std::string pack_path = model.folder() + "/model.pack";
-  ASSERT_TRUE(write_pack(*folder, pack_path, {}));
+  ASSERT_TRUE(write_pack(*folder, pack_path, {}, {}));
   const auto pack = ModelSource::open(pack_path).value();
   const std::vector<TokenId> ids = some_ids(model.spec, 23);
   std::set<Rows> outcomes;

@@ -1,0 +1,68 @@
+#include "runtime/engine/pack_volumes.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "runtime/base/json.h"
+#include "runtime/engine/pack_names.h"
+
+namespace switchyard {
+namespace {
+
+constexpr size_t kVolumesMax = 64;
+
+struct VolumeList {
+  std::string id;
+  std::vector<std::string> paths;
+};
+
+Result<VolumeList> parse_list(const std::string& text, const std::string& where) {
+  const Json json = TRY(parse_json(text, where));
+  const auto bad = [&] {
+    return fail(Code::kBadData, "damaged list of volumes", where, "pack the model again");
+  };
+  if (!json.is_object() || !json.contains("id") || !json.contains("paths")) return bad();
+  const Json &id = json["id"], &paths = json["paths"];
+  if (!id.is_string() || !paths.is_array() || paths.size() > kVolumesMax) return bad();
+  VolumeList list{id.get<std::string>(), {}};
+  for (const Json& path : paths) {
+    if (!path.is_string()) return bad();
+    list.paths.push_back(path.get<std::string>());
+  }
+  return list;
+}
+
+Result<PackReader> open_volume(const std::string& written, const std::string& pack,
+                               const std::string& id) {
+  const std::filesystem::path path(written);
+  std::error_code ignored;
+  const bool there = std::filesystem::exists(path, ignored);
+  PackReader volume = TRY(PackReader::open(
+      there ? written : (std::filesystem::path(pack).parent_path() / path.filename()).string()));
+  const PackSection* section = volume.find(kPackVolumeName);
+  if (section == nullptr || TRY(volume.read(*section)) != id) {
+    return fail(Code::kBadData, "is no volume of " + pack, volume.file().path(),
+                "pack the model again");
+  }
+  return volume;
+}
+
+}  // namespace
+
+Result<std::vector<PackReader>> open_volumes(const std::string& path) {
+  std::vector<PackReader> volumes;
+  volumes.push_back(TRY(PackReader::open(path)));
+  const PackSection* section = volumes[0].find(kPackVolumesName);
+  if (section == nullptr) return volumes;
+  const VolumeList list = TRY(parse_list(TRY(volumes[0].read(*section)), path));
+  for (const std::string& written : list.paths) {
+    const std::string id = fmt::format("{} {}", list.id, volumes.size());
+    volumes.push_back(TRY(open_volume(written, path, id)));
+  }
+  return volumes;
+}
+
+}  // namespace switchyard
