@@ -183,7 +183,8 @@ TraceStats measure_trace(const RoutingTrace& trace) {
   set_reuse(reuse, stats);
   for (size_t layer = 0; layer < shape.layers.size(); ++layer) {
     const auto first = picks.begin() + static_cast<ptrdiff_t>(layer * shape.experts);
-    stats.layers.push_back(skew_of(shape.layers[layer], {first, first + shape.experts}));
+    stats.picks.emplace_back(first, first + shape.experts);
+    stats.layers.push_back(skew_of(shape.layers[layer], stats.picks.back()));
   }
   stats.popularity = popularity_of(std::move(picks), stats.uses);
   return stats;

@@ -41,6 +41,7 @@ struct TraceStats {
   std::vector<ReuseBucket> reuse;        // powers of two, up to the pool
   std::vector<WorkingSet> working_sets;  // 1, 8, 32 and all tokens
   std::vector<LayerSkew> layers;
+  std::vector<std::vector<uint64_t>> picks;  // [layers][experts]
 
   uint64_t tokens() const { return prefill_tokens + decode_tokens; }
 };

@@ -15,6 +15,7 @@ constexpr double kWidth = 720, kHeight = 300;
 constexpr double kLeft = 64, kRight = 16, kTop = 12, kBottom = 48;
 constexpr size_t kColours = 6;
 constexpr size_t kBarLabelsMax = 16;
+constexpr size_t kShades = 12;
 
 constexpr const char* kStyle =
     ":root{color-scheme:light dark;--ink:#1c2126;--dim:#5d6770;--rule:#d9dee3;--paper:#fff;"
@@ -56,6 +57,14 @@ std::string label(double x, double y, const char* anchor, std::string_view text)
                      html_text(text));
 }
 
+std::string axis_names(const std::string& x_label, const std::string& y_label) {
+  return label((kLeft + kWidth - kRight) / 2, kHeight - 8, "middle", x_label) +
+         fmt::format(
+             "<text transform=\"rotate(-90)\" x=\"{:.1f}\" y=\"14\" text-anchor=\"middle\">{}"
+             "</text>",
+             -(kTop + kHeight - kBottom) / 2, html_text(y_label));
+}
+
 std::string axes(const Scale& y, const std::string& x_label, const std::string& y_label) {
   std::string svg;
   const double tick = tick_of(y.to);
@@ -65,12 +74,7 @@ std::string axes(const Scale& y, const std::string& x_label, const std::string& 
                        kLeft, kWidth - kRight, at, at);
     svg += label(kLeft - 8, at + 4, "end", fmt::format("{:.6g}", value));
   }
-  svg += label((kLeft + kWidth - kRight) / 2, kHeight - 8, "middle", x_label);
-  svg += fmt::format(
-      "<text transform=\"rotate(-90)\" x=\"{:.1f}\" y=\"14\" text-anchor=\"middle\">{}"
-      "</text>",
-      -(kTop + kHeight - kBottom) / 2, html_text(y_label));
-  return svg;
+  return svg + axis_names(x_label, y_label);
 }
 
 std::string legend(const std::vector<ChartLine>& lines) {
@@ -197,6 +201,45 @@ void HtmlPage::chart(const BarChart& chart) {
       body += label(left + step / 2, kHeight - kBottom + 16, "middle", name);
     }
   }
+  figure(chart.title, chart.description, body);
+}
+
+// One path a shade: a cell each would make the page ten times as large.
+void HtmlPage::chart(const HeatMap& chart) {
+  size_t columns = 0;
+  double top = 0;
+  for (const auto& row : chart.rows) {
+    columns = std::max(columns, row.size());
+    for (const double value : row) top = std::max(top, value);
+  }
+  const double width =
+      (kWidth - kRight - kLeft) / static_cast<double>(std::max<size_t>(columns, 1));
+  const double height =
+      (kHeight - kBottom - kTop) / static_cast<double>(std::max<size_t>(chart.rows.size(), 1));
+  std::array<std::string, kShades + 1> paths;
+  for (size_t row = 0; row < chart.rows.size(); ++row) {
+    for (size_t column = 0; column < chart.rows[row].size(); ++column) {
+      const double share = top > 0 ? chart.rows[row][column] / top : 0;
+      paths[static_cast<size_t>(std::ceil(share * kShades))] += fmt::format(
+          "M{:.1f} {:.1f}h{:.1f}v{:.1f}h-{:.1f}z", kLeft + width * static_cast<double>(column),
+          kTop + height * static_cast<double>(row), width, height, width);
+    }
+  }
+  std::string body;
+  for (size_t shade = 1; shade <= kShades; ++shade) {
+    body += fmt::format("<path fill=\"var(--c0)\" fill-opacity=\"{:.2f}\" d=\"{}\"/>",
+                        static_cast<double>(shade) / kShades, paths[shade]);
+  }
+  body += fmt::format(
+      "<rect class=\"rule\" fill=\"none\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/>", kLeft,
+      kTop, kWidth - kRight - kLeft, kHeight - kBottom - kTop);
+  body += label(kLeft, kHeight - kBottom + 16, "start", "0");
+  body += label(kWidth - kRight, kHeight - kBottom + 16, "end",
+                fmt::format("{}", columns > 0 ? columns - 1 : 0));
+  body += label(kLeft - 8, kTop + 12, "end", "0");
+  body += label(kLeft - 8, kHeight - kBottom, "end",
+                fmt::format("{}", chart.rows.empty() ? 0 : chart.rows.size() - 1));
+  body += axis_names(chart.x_label, chart.y_label);
   figure(chart.title, chart.description, body);
 }
 

@@ -32,6 +32,14 @@ struct BarChart {
   std::vector<std::pair<std::string, double>> bars;
 };
 
+// A cell for each row and column, the darker the larger its value. Rows from the top, all equally
+// long; values are finite and not negative.
+struct HeatMap {
+  std::string title, description;
+  std::string x_label, y_label;
+  std::vector<std::vector<double>> rows;
+};
+
 class HtmlPage {
  public:
   explicit HtmlPage(std::string_view title);
@@ -40,6 +48,7 @@ class HtmlPage {
   void table(std::string_view title, const std::vector<std::vector<std::string>>& rows);
   void chart(const LineChart& chart);
   void chart(const BarChart& chart);
+  void chart(const HeatMap& chart);
   std::string text() const;
 
  private:

@@ -53,7 +53,7 @@ Json prediction_json(const Prediction& prediction) {
                      {"on_drive", prediction.experts - prediction.slots - prediction.device_slots}};
   json["io"] = {{"bytes_read_per_token", rates.decode_bytes_read}};
   json["chunk"] = memory.chunk;
-  json["one_more_gib"] = to_json(prediction.one_more_gib);
+  if (prediction.one_more_gib) json["one_more_gib"] = to_json(*prediction.one_more_gib);
   return json;
 }
 
@@ -85,7 +85,8 @@ std::string prediction_text(const Prediction& prediction) {
       line("prefill", fmt::format("{:.1f} tok/s, first token after {}, chunks of {}; limited by {}",
                                   rates.prefill, format_seconds(rates.prefill_seconds),
                                   memory.chunk, rates.prefill_bottleneck));
-  return text + line("one more GiB", more_text(rates, prediction.one_more_gib));
+  if (!prediction.one_more_gib) return text;
+  return text + line("one more GiB", more_text(rates, *prediction.one_more_gib));
 }
 
 std::string comparison_text(const Prediction& prediction, const MeasuredRun& measured) {

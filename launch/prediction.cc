@@ -284,6 +284,7 @@ Result<Prediction> predict(const ModelSource& source, const EngineOptions& optio
   const RatePredictor predictor(source, options, run, work, machine);
   prediction.rates =
       TRY(predictor.rates(prediction.memory, prediction.slots, prediction.device_slots));
+  if (!run.one_more_gib) return prediction;
   EngineOptions more = options;
   more.memory_bytes += kGib;
   if (more.expert_bytes_max != UINT64_MAX) more.expert_bytes_max += kGib;

@@ -3,6 +3,7 @@
 // What a run will take and give, from figures alone: no weight is read and nothing is computed.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "experts/routing_trace.h"
@@ -20,6 +21,7 @@ struct PlannedRun {
   uint64_t device_bytes = 0;            // of a device that holds experts beside memory
   double link_bytes_per_second = 0;     // to it
   const RoutingTrace* trace = nullptr;  // null: routing is uniform
+  bool one_more_gib = false;            // asks what that would bring too
 
   // The device of `options`, if there is one.
   void take_device(const EngineOptions& options);
@@ -43,7 +45,8 @@ struct Prediction {
   uint32_t slots = 0;          // for experts in memory when the run ends
   uint32_t device_slots = 0;
   PredictedRates rates;
-  PredictedRates one_more_gib;  // with that much more for the process; equal when it brings nothing
+  // With that much more for the process, equal when it brings nothing; as far as it was asked for.
+  std::optional<PredictedRates> one_more_gib;
 };
 
 // On a machine of these `figures`, which suffice. kNoMemory as Engine::create.

@@ -17,6 +17,7 @@
 #include "launch/perplexity.h"
 #include "launch/progress.h"
 #include "launch/prompt.h"
+#include "launch/routing_recorder.h"
 #include "launch/run_report.h"
 #include "launch/stop_signal.h"
 #include "launch/text_ids.h"
@@ -39,6 +40,7 @@ struct EvalOptions {
   std::optional<uint32_t> context;
   std::optional<uint32_t> stride;
   std::optional<std::string> dump;
+  std::optional<std::string> record_routing;
   std::optional<std::string> json;
   bool no_special = false;
 };
@@ -75,6 +77,7 @@ class Evaluation {
     TRY_STATUS(compute());
     signal_.act_at_once();
     TRY_STATUS(report());
+    if (recorder_) TRY_STATUS(recorder_->status());
     return signal_.received() != 0 ? signal_.exit_code() : 0;
   }
 
@@ -97,6 +100,10 @@ class Evaluation {
     TRY_STATUS(choose_windows());
     engine_options_ =
         TRY(engine_options(options_.engine, *source_, context_, text_->bytes(context_ + stride_)));
+    if (options_.record_routing) {
+      recorder_ = TRY(RoutingRecorder::append(*options_.record_routing, *source_));
+      engine_options_.on_routing = recorder_->sink();
+    }
     return {};
   }
 
@@ -242,6 +249,7 @@ class Evaluation {
   Console& console_;
   StopSignal signal_;
   std::unique_ptr<ModelSource> source_;
+  std::optional<RoutingRecorder> recorder_;
   std::unique_ptr<Engine> engine_;
   EngineOptions engine_options_;
   std::optional<TextIds> text_;
@@ -273,6 +281,8 @@ Command::Body prepare_eval(OptionList& list) {
   list.text("--dump-logits", "OUT", options->dump,
             "a safetensors file of the logits, fp32 [tokens, vocabulary]: each row from the window "
             "that scores it");
+  list.text("--record-routing", "FILE", options->record_routing,
+            "appends what the routers choose to this routing trace");
   list.text("--json", "FILE", options->json, "the figures; -: to standard output, alone");
   return [options](Console& console) { return Evaluation(*options, console).execute(); };
 }

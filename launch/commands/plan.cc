@@ -92,6 +92,7 @@ class Plan {
     source_ = TRY(ModelSource::open(path_));
     TRY_STATUS(check_context(options_.context, *source_));
     run_.prompt = TRY(prompt_tokens());
+    run_.one_more_gib = true;
     TRY_STATUS(choose_engine());
     if (options_.trace) TRY_STATUS(load_trace());
     run_.program_bytes = resident_bytes() + tokenizer_bytes_;

@@ -192,6 +192,16 @@ BarChart layers_chart(const Seen& seen) {
   return chart;
 }
 
+HeatMap picks_map(const Seen& seen) {
+  HeatMap map = {"Picks",
+                 "How often each expert of each layer was chosen; the darker, the oftener.",
+                 "expert",
+                 "layer, from the first one that has a router",
+                 {}};
+  for (const auto& layer : seen.stats.picks) map.rows.emplace_back(layer.begin(), layer.end());
+  return map;
+}
+
 std::string html_of(const Seen& seen) {
   HtmlPage page("Routing trace " + seen.file);
   if (!seen.trace->model.empty()) page.paragraph("Model: " + seen.trace->model);
@@ -200,6 +210,7 @@ std::string html_of(const Seen& seen) {
   page.chart(reuse_chart(seen.stats));
   page.chart(working_set_chart(seen.stats));
   page.chart(layers_chart(seen));
+  page.chart(picks_map(seen));
   std::vector<std::vector<std::string>> rows = {
       {"layer", "picks", "entropy, bits", "Gini", "busiest ÷ mean"}};
   for (const LayerSkew& layer : seen.stats.layers) {

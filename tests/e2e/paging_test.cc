@@ -80,6 +80,15 @@ TEST_F(Paging, ARecordedRunIsReplayed) {
   EXPECT_EQ(run_switchyard({"simulate", "--trace", pack_}).exit_code, 65);
 }
 
+TEST_F(Paging, EvaluationsAreRecordedToo) {
+  const std::string trace = folder_ + "/eval.route";
+  const ChildResult child = run_switchyard(
+      {"eval", pack_, "-p", "Call me Ishmael.", "--json", "-", "--record-routing", trace});
+  const json figures = parsed(child);
+  const json recorded = parsed(run_switchyard({"trace", trace, "--json", "-"}));
+  EXPECT_EQ(recorded["tokens"]["prefill"].get<int>(), figures["scored_tokens"].get<int>());
+}
+
 TEST_F(Paging, SpansShowReadsBesideComputing) {
   const std::string spans = folder_ + "/spans.json";
   parsed(run({"--spans", spans}));

@@ -51,7 +51,8 @@ TEST(TraceCommand, DrawsOnePageWithNothingFromOutside) {
   const Answer answer = run({"trace", kTrace, "--html", folder / "page.html"});
   EXPECT_EQ(answer.code, 0) << answer.err;
   const std::string page = read_text(folder / "page.html");
-  for (const char* title : {"Popularity", "Reuse distance", "Working set", "Skew by layer"}) {
+  for (const char* title :
+       {"Popularity", "Reuse distance", "Working set", "Skew by layer", "Picks"}) {
     EXPECT_THAT(page, HasSubstr(std::string(">") + title + "</title>"));
   }
   EXPECT_THAT(page, HasSubstr("prefers-color-scheme:dark"));
@@ -69,6 +70,17 @@ TEST(TraceCommand, FailsByName) {
   EXPECT_THAT(bad.err, HasSubstr("bad.csv line 3: 2 fields, not 7"));
   EXPECT_EQ(run({"trace", kTrace, "--html", folder / "none/page.html"}).code, 74);
   EXPECT_EQ(run({"trace"}).code, 2);
+}
+
+TEST(HtmlPage, AHeatMapIsDarkestWhereItIsMost) {
+  HtmlPage page("map");
+  page.chart(HeatMap{"Map", "d", "x", "y", {{0, 1, 4}, {2, 0, 0}}});
+  const std::string text = page.text();
+  EXPECT_THAT(text, HasSubstr("fill-opacity=\"1.00\" d=\"M490.7 12.0h213.3v120.0h-213.3z\""));
+  EXPECT_THAT(text, HasSubstr("fill-opacity=\"0.50\" d=\"M64.0 132.0h213.3v120.0h-213.3z\""));
+  EXPECT_THAT(text, HasSubstr("fill-opacity=\"0.25\" d=\"M277.3 12.0"));
+  page.chart(HeatMap{});
+  EXPECT_THAT(page.text(), Not(HasSubstr("nan")));
 }
 
 TEST(HtmlPage, EscapesWhatItIsGiven) {
