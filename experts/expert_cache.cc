@@ -112,7 +112,8 @@ ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& op
       pool_(slot_memory(), source.slot_bytes(), source.keys(), std::move(policy)),
       loader_(source, std::move(choice.queue), staging_memory(), loads_max(source, options),
               options.read_chunk_bytes),
-      prefetcher_(pool_, loader_, source.expert_bytes(), options.prefetch_bytes_per_step) {
+      prefetcher_(pool_, loader_, source.expert_bytes(), options.prefetch_bytes_per_step,
+                  uint64_t{ExpertLoader::kSpeculativeReads} * options.read_chunk_bytes) {
   if (options.drive_bytes_per_second > 0) {
     prefetcher_.gate().observe_drive(options.drive_bytes_per_second, 1);
   }

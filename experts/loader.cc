@@ -167,9 +167,11 @@ void ExpertLoader::take_in(std::span<ReadOp* const> done) {
   }
 }
 
-Status ExpertLoader::cycle(uint32_t reads_min) {
+Status ExpertLoader::pump() {
+  take_in(waited_for_);
+  waited_for_.clear();
   if (reading()) {
-    const auto done = queue_->reap(reads_min, kReadTimeoutSeconds);
+    const auto done = queue_->reap(0, kReadTimeoutSeconds);
     if (!done) return tl::unexpected(in_oldest_load(done.error()));
     take_in(*done);
   }
@@ -190,11 +192,12 @@ Error ExpertLoader::in_oldest_load(Error error) const {
   return in_expert(std::move(error), oldest->key);
 }
 
-Status ExpertLoader::pump() { return cycle(0); }
-
 Status ExpertLoader::wait() {
   CHECK(reading());
-  return cycle(1);
+  const auto done = queue_->reap(1, kReadTimeoutSeconds);
+  if (!done) return tl::unexpected(in_oldest_load(done.error()));
+  waited_for_.insert(waited_for_.end(), done->begin(), done->end());
+  return {};
 }
 
 Status ExpertLoader::finish(const Load& load) {

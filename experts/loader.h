@@ -63,7 +63,7 @@ class ExpertLoader {
   // queue's, with the expert that is on its way for the longest: everything stays as it is and may
   // be tried again.
   Status pump();
-  // pump() after blocking for a read to be done. Needs reads in flight.
+  // Blocks for a read to be done, which the next pump() takes in. Needs reads in flight.
   Status wait();
   bool reading() const { return queue_->in_flight() > 0; }
 
@@ -92,7 +92,6 @@ class ExpertLoader {
     Status status{};
     bool all_offered() const { return piece == pieces.size(); }
   };
-  Status cycle(uint32_t reads_min);
   void top_up(std::vector<uint32_t>& to_offer, size_t in_flight_max);
   std::vector<uint32_t>& to_offer(Urgency urgency);
   uint32_t load_of(SlotIndex slot) const;
@@ -114,7 +113,8 @@ class ExpertLoader {
   std::vector<uint32_t> speculative_;  // likewise
   std::vector<uint32_t> read_;         // loads whose reads are done, in that order
   std::vector<StagedPiece> staged_;
-  std::vector<ReadOp> ops_;  // [depth]
+  std::vector<ReadOp*> waited_for_;  // done, and not taken in
+  std::vector<ReadOp> ops_;          // [depth]
   std::vector<ReadOp*> free_ops_;
   std::unique_ptr<ReadQueue> queue_;  // last: waits for the drive before anything else goes
 };

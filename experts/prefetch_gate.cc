@@ -8,9 +8,10 @@ namespace {
 constexpr double kNewer = 0.1;       // weight of the latest observation in a running mean
 constexpr uint32_t kRestSteps = 16;  // of the first rest; each that follows at once doubles
 constexpr uint32_t kRestStepsMax = 1024;
-constexpr double kFading = 0.95;    // of what became of earlier jobs, a step
-constexpr double kEvidenceMin = 4;  // jobs' worth of promises before judging
-constexpr double kTrustPrior = 4;   // jobs' worth of trust at first
+constexpr double kFading = 0.95;        // of bytes that became useful or were wasted, a step
+constexpr double kTrustFading = 0.998;  // of promises and what became of them, a step
+constexpr double kEvidenceMin = 4;      // jobs' worth of promises before judging
+constexpr double kTrustPrior = 4;       // jobs' worth of trust at first
 
 void mix_in(double& mean, double value) { mean += (mean == 0 ? 1 : kNewer) * (value - mean); }
 
@@ -27,8 +28,8 @@ void PrefetchGate::begin_step() {
   useful_ *= kFading;
   wasted_ *= kFading;
   for (Account& account : accounts_) {
-    account.promised *= kFading;
-    account.kept *= kFading;
+    account.promised *= kTrustFading;
+    account.kept *= kTrustFading;
   }
   if (rest_ > 0) rest_ -= 1;
 }
@@ -51,7 +52,9 @@ bool PrefetchGate::admit(const Job& job) {
   const double begins = static_cast<double>(job.bytes_ahead) / bytes_per_second_;
   const double hidden = std::clamp(job.layers_ahead * idle_seconds_ - begins, 0.0, read_seconds);
   const double saved = probability * hidden;
-  const double cost = (1 - probability) * (hidden * busy_ + overhead_seconds_);
+  const double committed = static_cast<double>(bytes_committed_) / bytes_per_second_;
+  const double delay = std::max(hidden, std::min(committed, read_seconds));
+  const double cost = (1 - probability) * (delay * busy_ + overhead_seconds_);
   if (saved <= cost) return false;
   bytes_left_ -= job.bytes;
   return true;

@@ -16,8 +16,10 @@ class PrefetchGate {
     uint64_t bytes_ahead = 0;  // speculative reads that go before it
   };
 
-  // `bytes_per_step_max`: what speculation may read in a step at most.
-  explicit PrefetchGate(uint64_t bytes_per_step_max) : bytes_per_step_max_(bytes_per_step_max) {}
+  // `bytes_per_step_max`: what speculation may read in a step at most; `bytes_committed`: what of a
+  // speculative read is on its way at once and cannot be taken back.
+  PrefetchGate(uint64_t bytes_per_step_max, uint64_t bytes_committed)
+      : bytes_per_step_max_(bytes_per_step_max), bytes_committed_(bytes_committed) {}
 
   // Of the layer that ended: how long it took, how much of that was spent waiting for reads, and
   // for how much of it the drive had no demand to serve.
@@ -50,7 +52,7 @@ class PrefetchGate {
   static constexpr double kUsefulPerWastedMin = 0.25;
 
  private:
-  const uint64_t bytes_per_step_max_;
+  const uint64_t bytes_per_step_max_, bytes_committed_;
   uint64_t bytes_left_ = 0;
   uint32_t rest_ = 0;         // steps without speculation to come
   uint32_t rest_length_ = 0;  // of the last rest

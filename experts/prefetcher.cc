@@ -9,11 +9,11 @@
 namespace switchyard {
 
 Prefetcher::Prefetcher(SlotPool& pool, ExpertLoader& loader, uint64_t expert_bytes,
-                       uint64_t bytes_per_step_max)
+                       uint64_t bytes_per_step_max, uint64_t bytes_committed)
     : pool_(pool),
       loader_(loader),
       expert_bytes_(expert_bytes),
-      gate_(bytes_per_step_max),
+      gate_(bytes_per_step_max, bytes_committed),
       unused_(pool.size()) {}
 
 void Prefetcher::begin_step() {

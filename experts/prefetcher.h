@@ -35,7 +35,7 @@ struct PrefetchCounters {
 class Prefetcher {
  public:
   Prefetcher(SlotPool& pool, ExpertLoader& loader, uint64_t expert_bytes,
-             uint64_t bytes_per_step_max);
+             uint64_t bytes_per_step_max, uint64_t bytes_committed);
 
   PrefetchGate& gate() { return gate_; }
   void begin_step();

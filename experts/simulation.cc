@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -37,8 +38,10 @@ std::vector<ExpertKey> keys_of(const TraceShape& shape) {
 // Experts that have sizes and places, and no bytes.
 class NoSource final : public ExpertSource {
  public:
-  NoSource(const TraceShape& shape, uint64_t expert_bytes)
-      : keys_(keys_of(shape)), bytes_(std::max<uint64_t>(expert_bytes / kScale, 1)) {}
+  NoSource(const TraceShape& shape, uint64_t expert_bytes, std::function<void()> on_finish)
+      : keys_(keys_of(shape)),
+        bytes_(std::max<uint64_t>(expert_bytes / kScale, 1)),
+        on_finish_(std::move(on_finish)) {}
 
   const ExpertLayout& layout() const override { return layout_; }
   uint64_t expert_bytes() const override { return bytes_; }
@@ -48,19 +51,23 @@ class NoSource final : public ExpertSource {
   std::vector<ExpertPiece> pieces(ExpertKey) const override { return {{nullptr, 0, bytes_}}; }
   uint64_t staging_bytes() const override { return 0; }
   Status finish(ExpertKey, std::span<const StagedPiece>, std::span<std::byte>) const override {
+    on_finish_();
     return {};
   }
 
  private:
   std::vector<ExpertKey> keys_;
   uint64_t bytes_;
+  std::function<void()> on_finish_;
   ExpertLayout layout_;
 };
 
 class Simulation {
  public:
   Simulation(const RoutingTrace& trace, const SimulationOptions& options)
-      : trace_(trace), options_(options), source_(trace.shape, options.expert_bytes) {}
+      : trace_(trace),
+        options_(options),
+        source_(trace.shape, options.expert_bytes, [this] { now_ += options_.verify_seconds; }) {}
 
   Result<SimulationResult> run() {
     TRY_STATUS(prepare());

@@ -23,6 +23,7 @@ struct SimulationOptions {
   double latency_seconds = 0;          // of each read
   double expert_seconds = 0;           // of computing one expert for one token
   double layer_seconds = 0;            // of the rest of a layer
+  double verify_seconds = 0;           // of the checksum of an expert that was read
   const FutureUses* future = nullptr;  // for the oracle
 };
 

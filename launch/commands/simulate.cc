@@ -27,6 +27,7 @@ constexpr double kMemoryRateAssumed = 20e9;  // where this machine was not measu
 constexpr double kDriveRateAssumed = 1e9;
 constexpr double kLatencyDefault = 100e-6;
 constexpr double kNoLimit = 1e18;  // bytes a second
+constexpr double kChecksumRateAssumed = 8e9;
 constexpr uint64_t kExpertBytesAssumed = 1 << 20;
 constexpr std::string_view kCapacityDefault = "25%";
 constexpr uint32_t kSweepPercents[] = {5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 100};
@@ -130,6 +131,9 @@ class Simulate {
     if (options_.compute) {
       settings_.expert_seconds = TRY(parsed(*options_.compute, "--compute", parse_time));
     }
+    const double checksums = figures ? figures->kernels.checksum_bytes_per_second : 0;
+    settings_.verify_seconds = static_cast<double>(settings_.expert_bytes) /
+                               (checksums > 0 ? checksums : kChecksumRateAssumed);
     settings_.layer_seconds = settings_.expert_seconds * trace_.shape.top_k / 2;
     return {};
   }
