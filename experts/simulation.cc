@@ -17,9 +17,12 @@
 namespace switchyard {
 namespace {
 
-// Sizes and rates are divided by this, so that chunks of 1 MiB become pages and gigabytes of slots
-// a few megabytes: nothing is ever written to them.
-constexpr uint64_t kScale = 256;
+// Sizes and rates are divided by this, so that chunks of 1 MiB (of large experts: a sixty-fourth)
+// become pages and gigabytes of slots a few megabytes: nothing is ever written to them.
+uint64_t scale_of(uint64_t expert_bytes) {
+  constexpr uint64_t kScaleMin = (uint64_t{1} << 20) / kPageBytes, kChunksMax = 64;
+  return std::max(kScaleMin, ceil_div(expert_bytes, kChunksMax * kPageBytes));
+}
 
 constexpr double kPumpsMax = 1000;
 constexpr double kPumpSeconds =
@@ -40,7 +43,7 @@ class NoSource final : public ExpertSource {
  public:
   NoSource(const TraceShape& shape, uint64_t expert_bytes, std::function<void()> on_finish)
       : keys_(keys_of(shape)),
-        bytes_(std::max<uint64_t>(expert_bytes / kScale, 1)),
+        bytes_(std::max<uint64_t>(expert_bytes / scale_of(expert_bytes), 1)),
         on_finish_(std::move(on_finish)) {}
 
   const ExpertLayout& layout() const override { return layout_; }
@@ -67,6 +70,7 @@ class Simulation {
   Simulation(const RoutingTrace& trace, const SimulationOptions& options)
       : trace_(trace),
         options_(options),
+        scale_(scale_of(options.expert_bytes)),
         source_(trace.shape, options.expert_bytes, [this] { now_ += options_.verify_seconds; }) {}
 
   Result<SimulationResult> run() {
@@ -91,15 +95,15 @@ class Simulation {
     }
     ExpertCacheOptions cache;
     cache.slots = options_.slots;
-    cache.read_chunk_bytes = (uint32_t{1} << 20) / kScale;
+    cache.read_chunk_bytes = kPageBytes;
     cache.policy = options_.policy;
     cache.future = options_.future;
     cache.prefetch_bytes_per_step =
         options_.prefetch ? source_.expert_bytes() * shape.top_k * layers : 0;
-    cache.drive_bytes_per_second = options_.bytes_per_second / kScale;
+    cache.drive_bytes_per_second = options_.bytes_per_second / static_cast<double>(scale_);
     cache.now_seconds = [this] { return now_; };
     cache.make_queue = [&](std::span<std::byte>) {
-      DriveModel drive{.bytes_per_second = options_.bytes_per_second / kScale,
+      DriveModel drive{.bytes_per_second = options_.bytes_per_second / static_cast<double>(scale_),
                        .latency_seconds = options_.latency_seconds};
       drive.now_seconds = [this] { return now_; };
       drive.sleep_until = [this](double until) { now_ = std::max(now_, until); };
@@ -197,9 +201,9 @@ class Simulation {
     result_.hits += after.hits - before.hits - (late.hits - early.hits);
     result_.late += late.late - early.late;
     result_.misses += after.misses - before.misses;
-    result_.bytes_read += (after.bytes_read - before.bytes_read) * kScale;
-    result_.useful_bytes += (late.useful_bytes - early.useful_bytes) * kScale;
-    result_.wasted_bytes += (late.wasted_bytes - early.wasted_bytes) * kScale;
+    result_.bytes_read += (after.bytes_read - before.bytes_read) * scale_;
+    result_.useful_bytes += (late.useful_bytes - early.useful_bytes) * scale_;
+    result_.wasted_bytes += (late.wasted_bytes - early.wasted_bytes) * scale_;
     result_.steps += late.steps - early.steps;
     result_.steps_rested += late.steps_rested - early.steps_rested;
     result_.seconds += now_ - began;
@@ -208,6 +212,7 @@ class Simulation {
 
   const RoutingTrace& trace_;
   const SimulationOptions& options_;
+  const uint64_t scale_;
   const NoSource source_;
   double now_ = 0;
   std::unique_ptr<Foresight> foresight_;

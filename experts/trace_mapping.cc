@@ -63,7 +63,9 @@ class Mapping {
 
 Result<RoutingTrace> map_trace(const RoutingTrace& trace, std::vector<uint16_t> layers,
                                uint32_t experts) {
-  if (trace.steps.empty()) return fail(Code::kUsage, "the routing trace is empty");
+  if (trace.steps.empty()) {
+    return fail(Code::kBadData, "the routing trace is empty", {}, "record one with run");
+  }
   if (trace.shape.top_k > experts) {
     return fail(Code::kUsage,
                 fmt::format("the routing trace has {} experts a token, the model has {} in all",

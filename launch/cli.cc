@@ -75,6 +75,7 @@ std::span<const Command> all_commands() {
       run_command(),     eval_command(),  tokenize_command(), detokenize_command(),
       inspect_command(), plan_command(),  pack_command(),     doctor_command(),
       bench_command(),   trace_command(), simulate_command(), fit_predictor_command(),
+      group_command(),
   };
   return kCommands;
 }

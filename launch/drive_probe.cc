@@ -181,14 +181,14 @@ std::string largest_file(const std::string& folder) {
   return bytes_max >= kLargeFileBytes ? largest : std::string();
 }
 
-Result<DriveRate> measure_open_file(const InputFile& file, double seconds) {
+Result<DriveRate> measure_open_file(const InputFile& file, double seconds, uint32_t depth) {
   const uint64_t block_bytes =
       std::min(kDriveProbeBlockBytes, round_down(file.size_bytes() / kBlocksMin, kPageBytes));
   if (block_bytes == 0) {
     return fail(Code::kBadData, "is too small to measure the drive with", file.path());
   }
-  const Slab slab = TRY(Slab::allocate(kDriveProbeDepth * kDriveProbeBlockBytes, "the drive test"));
-  QueueChoice choice = open_read_queue(slab.span(), kDriveProbeDepth, true);
+  const Slab slab = TRY(Slab::allocate(depth * kDriveProbeBlockBytes, "the drive test"));
+  QueueChoice choice = open_read_queue(slab.span(), depth, true);
   DriveRate rate;
   rate.queue = choice.queue->name();
   rate.warning = choice.warning;
@@ -213,9 +213,9 @@ Result<DriveRate> measure_open_file(const InputFile& file, double seconds) {
 
 }  // namespace
 
-Result<DriveRate> measure_drive_file(const std::string& path, double seconds) {
+Result<DriveRate> measure_drive_file(const std::string& path, double seconds, uint32_t depth) {
   const auto file = TRY(InputFile::open(path));
-  return measure_open_file(*file, seconds);
+  return measure_open_file(*file, seconds, depth);
 }
 
 Result<DriveRate> measure_drive_folder(const std::string& folder, double seconds) {
@@ -231,7 +231,7 @@ Result<DriveRate> measure_drive_folder(const std::string& folder, double seconds
   TRY_STATUS(test_file.fill(bytes));
   const auto file = TRY(InputFile::open(test_file.path()));
   test_file.remove();  // at once: a test that is interrupted leaves nothing behind
-  return measure_open_file(*file, seconds);
+  return measure_open_file(*file, seconds, kDriveProbeDepth);
 }
 
 Result<DriveRate> measure_drive(const std::string& path, double seconds) {

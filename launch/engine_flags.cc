@@ -69,9 +69,14 @@ void EngineFlags::add_to(OptionList& list) {
   list.text("--drive", "RATE", drive, "holds reads of experts to this rate, 950MB/s");
   list.text("--device", "none|sim:CAPACITY,RATE,LATENCY|cuda[:N]", device,
             "where experts lie beside host memory, such as sim:8GiB,16GB/s,10us: a simulated GPU");
-  list.text("--faults", "SEED[,KIND[=RATE]...]", faults,
-            "spoils reads: eio, short-read, bit-flip, delay; a rate of 0.01 unless given; what was "
-            "spoilt is spared the next time, unless the rate is 1");
+  list.text("--order", "FILE", order,
+            "the order in which experts are summed, as switchyard group wrote it; another order is "
+            "another model, to the bit");
+  list.text(
+      "--faults", "SEED[,KIND[=RATE]...]", faults,
+      "spoils reads: eio, short-read, bit-flip, delay; a rate of 0.01 unless given; what was "
+      "spoilt is spared the next time, unless the rate is 1; an expert whose reads fail twice "
+      "running ends the run");
   list.count("--chunk", chunk, 1, kChunkMax, "tokens of a prompt computed together at most");
 }
 
@@ -102,6 +107,12 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   options.context = context;
   options.other_bytes = other_bytes;
   return options;
+}
+
+Result<std::unique_ptr<ModelSource>> open_model(const EngineFlags& flags, const std::string& path) {
+  auto source = TRY(ModelSource::open(path));
+  if (flags.order) TRY_STATUS(source->read_expert_order(*flags.order));
+  return source;
 }
 
 Status check_context(const std::optional<uint32_t>& context, const ModelSource& source) {

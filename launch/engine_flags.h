@@ -27,6 +27,7 @@ struct EngineFlags {
   std::optional<std::string> faults;
   std::optional<std::string> drive;
   std::optional<std::string> device;
+  std::optional<std::string> order;
   std::optional<uint32_t> chunk;
 
   void add_to(OptionList& options);
@@ -43,6 +44,9 @@ uint32_t default_context(uint64_t prompt, int64_t tokens, uint32_t limit);
 // kNoMemory when --memory is missing and the machine does not tell.
 Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source,
                                      uint32_t context, uint64_t other_bytes);
+
+// The model at `path` in the order that --order gives its experts.
+Result<std::unique_ptr<ModelSource>> open_model(const EngineFlags& flags, const std::string& path);
 
 // kUsage when --context is past what the model was made for.
 Status check_context(const std::optional<uint32_t>& context, const ModelSource& source);

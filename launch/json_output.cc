@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <string_view>
 
 #include "runtime/base/file.h"
 
@@ -26,14 +27,19 @@ std::string dumped(const Json& value, int indent) {
   return value.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
-}  // namespace
-
-Status check_json_target(const std::string& path) {
-  if (path.empty()) return fail(Code::kIo, "the name of the file is empty", "--json");
-  if (path == "-" || is_special(path)) return {};
+// A file of ours begins with one of `firsts`.
+Status check_target(const std::string& path, std::string_view firsts, const char* kind) {
+  if (path.empty()) return fail(Code::kIo, "the name of the file is empty", kind);
+  if (is_special(path)) return {};
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) {
-    return fail(Code::kIo, "is a folder", path, "--json takes a file");
+    return fail(Code::kIo, "is a folder", path, "name a file");
+  }
+  std::ifstream there(path);
+  char first = 0;
+  if (there >> first && firsts.find(first) == std::string_view::npos) {
+    return fail(Code::kIo, std::string("exists and is no ") + kind, path,
+                "remove it first or name another file");
   }
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
   const std::string folder = parent.empty() ? std::filesystem::path(".").string() : parent.string();
@@ -42,6 +48,15 @@ Status check_json_target(const std::string& path) {
   if (error.code != Code::kPermission) error.code = Code::kIo;
   return tl::unexpected(error);
 }
+
+}  // namespace
+
+Status check_json_target(const std::string& path) {
+  if (path == "-") return {};
+  return check_target(path, "{[", "JSON");
+}
+
+Status check_html_target(const std::string& path) { return check_target(path, "<", "HTML"); }
 
 Status write_json(const std::string& path, const Json& value, Console& console) {
   const std::string text = dumped(value, 2) + "\n";

@@ -66,7 +66,8 @@ inline constexpr uint64_t kDriveProbeBlockBytes = uint64_t{1} << 20;  // less in
 
 // Reads blocks of a file in random order for `seconds` at most. Errors of opening and reading;
 // kBadData when the file is too small to tell.
-Result<DriveRate> measure_drive_file(const std::string& file, double seconds);
+Result<DriveRate> measure_drive_file(const std::string& file, double seconds,
+                                     uint32_t depth = kDriveProbeDepth);
 
 // The same on a temporary file that it writes into `folder` and removes. kIo, kPermission.
 Result<DriveRate> measure_drive_folder(const std::string& folder, double seconds);

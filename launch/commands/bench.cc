@@ -40,6 +40,7 @@ constexpr double kProbeSeconds = 0.2;
 constexpr uint64_t kProbeShare = 8;     // of --memory one part at most is the memory test's
 constexpr uint64_t kCachesOfProbe = 4;  // it measures memory when it is so many caches large
 constexpr double kDriveSeconds = 1.0;
+constexpr uint64_t kDriveBlocksMin = 4;
 
 struct BenchOptions {
   std::string model;
@@ -113,8 +114,8 @@ class Bench {
       return fail(Code::kUsage, "only layout A runs in one process", "--layout");
     }
     if (options_.json) TRY_STATUS(check_json_target(*options_.json));
-    source_ =
-        TRY(ModelSource::open(TRY(resolve_model(options_.model, HubEnvironment::of_process()))));
+    source_ = TRY(open_model(options_.engine,
+                             TRY(resolve_model(options_.model, HubEnvironment::of_process()))));
     const auto replay = TRY(routing_replay());
     const uint32_t positions_max = source_->spec().positions_max;
     if (!options_.prompt) prompt_ = std::min(prompt_, positions_max);
@@ -122,7 +123,7 @@ class Bench {
     TRY_STATUS(prepare_probes());
     const uint32_t context = std::max(prompt_, kDecodePrompt + std::max(tokens_, kWarmTokens));
     engine_options_ = TRY(engine_options(options_.engine, *source_, context,
-                                         options_.engine.memory ? memory_->bytes() : 0));
+                                         options_.engine.memory ? probe_bytes() : 0));
     engine_options_.sequences = batch_;
     engine_options_.replay = replay;
     if (replay && !options_.engine.predictor && !replay->has_answers(RouterQuery::kNextLayer)) {
@@ -143,9 +144,13 @@ class Bench {
     std::string warning;
     const RoutingTrace trace = TRY(read_trace(*options_.replay_routing, warning));
     if (!warning.empty()) print_warning(warning, console_);
-    auto replay = TRY(RoutingReplay::create(trace, source_->spec(), batch_));
-    source_->set_top_k(replay.shape().top_k);
-    return std::make_shared<RoutingReplay>(std::move(replay));
+    auto replay = RoutingReplay::create(trace, source_->spec(), batch_);
+    if (!replay) {
+      replay.error().where = *options_.replay_routing;
+      return tl::unexpected(replay.error());
+    }
+    source_->set_top_k(replay->shape().top_k);
+    return std::make_shared<RoutingReplay>(*std::move(replay));
   }
 
   // Before the default budget is asked for: what the memory test takes is not there for the model.
@@ -161,6 +166,15 @@ class Bench {
     memory_ = TRY(MemoryProbe::create(*pool_, bytes));
     return {};
   }
+
+  // In flight in the test of the drive: less where --memory is small.
+  uint32_t drive_blocks() const {
+    const uint64_t share = options_.engine.memory.value_or(UINT64_MAX) / kProbeShare;
+    return static_cast<uint32_t>(
+        std::clamp<uint64_t>(share / kDriveProbeBlockBytes, kDriveBlocksMin, kDriveProbeDepth));
+  }
+
+  uint64_t probe_bytes() const { return memory_->bytes() + drive_blocks() * kDriveProbeBlockBytes; }
 
   // Random prompts; those of another `stream` are others.
   Result<Phase> prefill(uint64_t stream, uint32_t tokens) {
@@ -236,7 +250,8 @@ class Bench {
     const ExpertSource& experts = source_->experts();
     const auto pieces = experts.pieces(experts.keys().front());
     const double given =
-        TRY(measure_drive_file(pieces.front().file->path(), kDriveSeconds)).bytes_per_second;
+        TRY(measure_drive_file(pieces.front().file->path(), kDriveSeconds, drive_blocks()))
+            .bytes_per_second;
     const double held_to = engine_options_.drive_bytes_per_second;
     return held_to > 0 ? std::min(given, held_to) : given;
   }

@@ -16,5 +16,6 @@ Command bench_command();
 Command simulate_command();
 Command trace_command();
 Command fit_predictor_command();
+Command group_command();
 
 }  // namespace switchyard

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -95,7 +96,8 @@ class Evaluation {
 
   Status prepare() {
     const std::string path = TRY(resolve_model(options_.model, HubEnvironment::of_process()));
-    source_ = TRY(ModelSource::open(path));
+    source_ = TRY(open_model(options_.engine, path));
+    TRY_STATUS(spare_model(path));
     text_ = TRY(open_text(options_, path, source_->spec().vocab, console_));
     TRY_STATUS(choose_windows());
     engine_options_ =
@@ -105,6 +107,17 @@ class Evaluation {
       engine_options_.on_routing = recorder_->sink();
     }
     return {};
+  }
+
+  // A dump must not take the place of a file of the model.
+  Status spare_model(const std::string& model) const {
+    std::error_code ignored;
+    if (!options_.dump || !std::filesystem::exists(*options_.dump, ignored)) return {};
+    const std::filesystem::path dump = std::filesystem::canonical(*options_.dump, ignored);
+    const bool own = std::filesystem::equivalent(dump, model, ignored) ||
+                     std::filesystem::equivalent(dump.parent_path(), model, ignored);
+    if (!own) return {};
+    return fail(Code::kIo, "is a file of the model", *options_.dump, "name another --dump-logits");
   }
 
   Status choose_windows() {

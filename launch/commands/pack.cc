@@ -29,7 +29,7 @@ struct PackOptions {
   std::vector<std::string> volumes;
   bool verify = false;
   bool force = false;
-  std::optional<std::string> json;
+  std::optional<std::string> order, json;
 };
 
 Result<int> report(const PackOptions& options, const std::vector<PackReader>& volumes,
@@ -82,18 +82,46 @@ Status check_out(const std::string& out, bool force) {
   return {};
 }
 
+// Where a file lies, its folder's links followed: it may not be there yet.
+std::string place_of(const std::string& path) {
+  std::error_code ignored;
+  const auto absolute = std::filesystem::absolute(path, ignored).lexically_normal();
+  const auto folder = std::filesystem::weakly_canonical(absolute.parent_path(), ignored);
+  return (folder / absolute.filename()).string();
+}
+
 // The volumes behind the first, where other folders find them too.
 Result<std::vector<std::string>> volume_paths(const PackOptions& options) {
-  std::vector<std::string> paths;
-  for (const std::string& volume : options.volumes) {
-    TRY_STATUS(check_out(volume, options.force));
-    paths.push_back(std::filesystem::absolute(volume).lexically_normal().string());
+  if (options.volumes.size() > kVolumesMax) {
+    return fail(Code::kUsage, fmt::format("more than {} volumes", kVolumesMax), "--volume");
   }
-  std::vector<std::string> all = paths;
-  all.push_back(std::filesystem::absolute(options.out).lexically_normal().string());
+  std::vector<std::string> paths, all;
+  const auto add_names = [&](const std::string& path) {
+    for (const char* suffix : {"", ".partial", ".partial.journal"}) all.push_back(path + suffix);
+  };
+  add_names(place_of(options.out));
+  for (const std::string& volume : options.volumes) {
+    if (volume.empty() || !is_utf8(volume)) {
+      return fail(Code::kUsage, "a volume's name is empty or not UTF-8", "--volume");
+    }
+    paths.push_back(place_of(volume));
+    add_names(paths.back());
+  }
   std::ranges::sort(all);
   if (std::ranges::adjacent_find(all) == all.end()) return paths;
   return fail(Code::kUsage, "every volume needs a name of its own", "--volume");
+}
+
+// A volume that was finished before an interruption kept the pack itself from it is written anew.
+Status check_volumes(const PackOptions& options, const std::vector<std::string>& paths,
+                     const ModelSource& source) {
+  std::error_code ignored;
+  const bool interrupted = !std::filesystem::exists(options.out, ignored);
+  for (const std::string& path : paths) {
+    const bool ours = interrupted && is_volume_of(path, pack_id(source, paths.size()));
+    TRY_STATUS(check_out(path, options.force || ours));
+  }
+  return {};
 }
 
 Result<int> pack(const PackOptions& options, Console& console) {
@@ -106,6 +134,8 @@ Result<int> pack(const PackOptions& options, Console& console) {
   const double begin = now_seconds();
   const std::string path = TRY(resolve_model(options.model, HubEnvironment::of_process()));
   const auto source = TRY(ModelSource::open(path));
+  if (options.order) TRY_STATUS(source->read_expert_order(*options.order));
+  TRY_STATUS(check_volumes(options, volumes, *source));
   signal.defer();
   {
     Progress progress(console, "packing");
@@ -123,6 +153,9 @@ Command::Body prepare_pack(OptionList& list) {
                   "a folder or ORG/NAME[@REV] in the HF cache; with --verify a pack");
   list.optional_positional("OUT", options->out, "the pack to write");
   list.flag("--verify", options->verify, "checks every byte of the pack MODEL instead");
+  list.text("--order", "FILE", options->order,
+            "the order in which experts are summed, as switchyard group wrote it; it stays in the "
+            "pack");
   list.texts("--volume", "FILE", options->volumes,
              "shares the experts between OUT and this file on another drive; may be repeated");
   list.flag("--force", options->force, "replaces OUT and volumes if they are packs");

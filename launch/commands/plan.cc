@@ -89,7 +89,7 @@ class Plan {
     }
     if (options_.json) TRY_STATUS(check_json_target(*options_.json));
     path_ = TRY(resolve_model(options_.model, HubEnvironment::of_process()));
-    source_ = TRY(ModelSource::open(path_));
+    source_ = TRY(open_model(options_.engine, path_));
     TRY_STATUS(check_context(options_.context, *source_));
     run_.prompt = TRY(prompt_tokens());
     run_.one_more_gib = true;

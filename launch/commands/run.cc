@@ -145,6 +145,7 @@ class Run {
       recorder_ = TRY(RoutingRecorder::append(*options_.record_routing, *source_));
       engine_options_.on_routing = recorder_->sink();
     }
+    if (options_.spans) TRY_STATUS(check_json_target(*options_.spans));
     if (options_.spans) engine_options_.spans = &spans_;
     program_bytes_ = resident_bytes();
     const double begin = now_seconds();
@@ -164,7 +165,7 @@ class Run {
  private:
   Status prepare() {
     const std::string path = TRY(resolve_model(options_.model, HubEnvironment::of_process()));
-    source_ = TRY(ModelSource::open(path));
+    source_ = TRY(open_model(options_.engine, path));
     tokenizer_ = TRY(tokenizer_for(options_, path, console_));
     const ModelSpec& spec = source_->spec();
     TRY_STATUS(check_context(options_.context, *source_));

@@ -56,7 +56,8 @@ class Simulate {
     TRY_STATUS(prepare());
     chosen_ = TRY(simulate(trace_, settings_));
     if (chosen_.tokens == 0) {
-      return fail(Code::kBadData, "holds no decode step: nothing to count", *options_.trace);
+      return fail(Code::kBadData, "holds no generated token: there is nothing to count",
+                  *options_.trace, "record a run that generates some");
     }
     oracle_ = TRY(simulate(trace_, with_oracle(settings_)));
     SimulationOptions unlimited = settings_;
@@ -72,6 +73,9 @@ class Simulate {
   Status prepare() {
     if (!options_.trace) return fail(Code::kUsage, "give --trace FILE", {}, "see --help");
     if (options_.json) TRY_STATUS(check_json_target(*options_.json));
+    if (options_.html) TRY_STATUS(check_html_target(*options_.html));
+    if (options_.expert_size == 0)
+      return fail(Code::kUsage, "must be more than 0", "--expert-size");
     std::string warning;
     trace_ = TRY(read_trace(*options_.trace, warning));
     if (!warning.empty()) console_.err << "warning: " << warning << std::endl;

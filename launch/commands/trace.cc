@@ -224,6 +224,7 @@ std::string html_of(const Seen& seen) {
 
 Result<int> trace(const TraceOptions& options, Console& console) {
   if (options.json) TRY_STATUS(check_json_target(*options.json));
+  if (options.html) TRY_STATUS(check_html_target(*options.html));
   std::string warning;
   const RoutingTrace trace = TRY(read_trace(options.file, warning));
   if (!warning.empty()) console.err << "warning: " << warning << '\n';

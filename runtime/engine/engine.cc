@@ -129,12 +129,6 @@ Status check_device(const Device* device) {
               std::string(device->name()), "use --device none or sim:CAPACITY,RATE,LATENCY");
 }
 
-std::vector<uint16_t> inverse_order(const std::vector<uint16_t>& order) {
-  std::vector<uint16_t> leaf(order.size());
-  for (size_t i = 0; i < order.size(); ++i) leaf[order[i]] = static_cast<uint16_t>(i);
-  return leaf;
-}
-
 }  // namespace
 
 class Engine::Impl {
@@ -143,7 +137,7 @@ class Engine::Impl {
       : spec(source.spec()),
         kernels(kernels),
         pool(threads),
-        moe(spec, inverse_order(source.expert_order())),
+        moe(spec, source.expert_order()),
         experts(static_cast<uint32_t>(source.experts().keys().size())) {}
 
   Status check(const StepPlan& plan) const;

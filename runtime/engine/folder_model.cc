@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 
 #include "experts/folder_source.h"
 #include "runtime/base/file.h"
@@ -38,9 +37,8 @@ class FolderModel final : public ModelSource {
     const std::string config = TRY(read_text_file(config_path, kTextFileBytesMax));
     model->spec_ = TRY(parse_model_spec(config, config_path));
     model->checkpoint_.emplace(TRY(Checkpoint::open(path)));
-    model->expert_order_.resize(model->spec_.moe.experts);
-    std::iota(model->expert_order_.begin(), model->expert_order_.end(), uint16_t{0});
     const ModelSpec& spec = model->spec_;
+    model->expert_order_ = plain_order(spec.sparse_layers(), spec.moe.experts);
     model->experts_ =
         TRY(make_folder_source(*model->checkpoint_, spec.hidden, spec.moe.intermediate,
                                spec.expert_keys(model->expert_order_), [&spec](ExpertKey key) {

@@ -2,12 +2,25 @@
 
 #include <filesystem>
 
+#include "runtime/base/file.h"
+
 namespace switchyard {
+namespace {
+
+constexpr uint64_t kOrderBytesMax = uint64_t{16} << 20;
+
+}  // namespace
 
 Result<std::unique_ptr<ModelSource>> ModelSource::open(const std::string& path) {
   std::error_code ignored;
   return std::filesystem::is_directory(path, ignored) ? open_folder_model(path)
                                                       : open_pack_model(path);
+}
+
+Status ModelSource::read_expert_order(const std::string& path) {
+  const std::string text = TRY(read_text_file(path, kOrderBytesMax));
+  expert_order_ = TRY(parse_order(text, spec_.sparse_layers(), spec_.moe.experts, path));
+  return {};
 }
 
 }  // namespace switchyard

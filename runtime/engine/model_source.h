@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "experts/expert_order.h"
 #include "runtime/base/dtype.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/model_spec.h"
@@ -38,9 +39,10 @@ class ModelSource {
   virtual const std::string& path() const = 0;
   // One line that changes when any file of the model does.
   virtual std::string fingerprint() const = 0;
-  // The experts' places in the expert tree: order()[leaf] = expert. 0 … E − 1 unless a pack says
-  // otherwise.
-  const std::vector<uint16_t>& expert_order() const { return expert_order_; }
+  // 0 … E − 1 unless a pack says otherwise, or a file does.
+  const ExpertOrder& expert_order() const { return expert_order_; }
+  // From a file that `switchyard group` wrote; its errors name the file.
+  Status read_expert_order(const std::string& path);
 
   // A small file that came with the model ("tokenizer.json", "generation_config.json", …), nothing
   // when there is none.
@@ -60,12 +62,16 @@ class ModelSource {
 
  protected:
   ModelSpec spec_;
-  std::vector<uint16_t> expert_order_;
+  ExpertOrder expert_order_;
 };
 
 // Opening either kind; `open` above chooses.
 Result<std::unique_ptr<ModelSource>> open_folder_model(const std::string& path);
 Result<std::unique_ptr<ModelSource>> open_pack_model(const std::string& path);
+
+// What the volumes of a pack of `source` in its order, on so many volumes behind the first, know
+// each other by.
+std::string pack_id(const ModelSource& source, size_t more);
 
 // Writes `source` as a pack (see storage/pack_writer.h for resuming and errors), its experts spread
 // evenly over it and `more` volumes, best each on a drive of its own. `progress` gets bytes done

@@ -121,11 +121,12 @@ uint32_t ModelSpec::sparse_layers() const {
                                              [](const LayerSpec& layer) { return layer.sparse; }));
 }
 
-std::vector<ExpertKey> ModelSpec::expert_keys(const std::vector<uint16_t>& order) const {
+std::vector<ExpertKey> ModelSpec::expert_keys(
+    const std::vector<std::vector<uint16_t>>& order) const {
   std::vector<ExpertKey> keys;
-  for (size_t layer = 0; layer < layers.size(); ++layer) {
-    if (!layers[layer].sparse) continue;
-    for (const uint16_t expert : order) keys.push_back({static_cast<uint16_t>(layer), expert});
+  const std::vector<uint16_t> with_router = router_layers();
+  for (size_t at = 0; at < with_router.size(); ++at) {
+    for (const uint16_t expert : order.at(at)) keys.push_back({with_router[at], expert});
   }
   return keys;
 }

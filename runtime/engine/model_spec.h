@@ -81,8 +81,9 @@ struct ModelSpec {
   uint32_t sparse_layers() const;
   // The layers that have routers, ascending.
   std::vector<uint16_t> router_layers() const;
-  // Every routed expert: by layer, then as `order` (expert by place in the expert tree) has it.
-  std::vector<ExpertKey> expert_keys(const std::vector<uint16_t>& order) const;
+  // Every routed expert: by layer, then as `order` ([layers that have routers][place in the expert
+  // tree]) has it.
+  std::vector<ExpertKey> expert_keys(const std::vector<std::vector<uint16_t>>& order) const;
 };
 
 // From config.json's text. kConfig (78): a family, RoPE kind or key this program does not compute,

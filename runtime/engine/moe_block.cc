@@ -39,10 +39,18 @@ uint64_t dense_mlp(const Compute& compute, const ModelSpec& spec, const LayerWei
   return product_weight_bytes(gated) + product_weight_bytes(down);
 }
 
-MoeBlock::MoeBlock(const ModelSpec& spec, std::vector<uint16_t> leaf_of_expert)
-    : spec_(spec), leaf_of_expert_(std::move(leaf_of_expert)) {
-  CHECK(leaf_of_expert_.size() == spec.moe.experts);
+MoeBlock::MoeBlock(const ModelSpec& spec, const ExpertOrder& order)
+    : spec_(spec), leaf_of_expert_(spec.layers.size()) {
+  CHECK(order.size() == spec.sparse_layers());
   CHECK(spec.moe.top_k <= kTopKMax);
+  const std::vector<uint16_t> layers = spec.router_layers();
+  for (size_t at = 0; at < layers.size(); ++at) {
+    std::vector<uint16_t>& leaf = leaf_of_expert_[layers[at]];
+    leaf.resize(spec.moe.experts);
+    for (size_t place = 0; place < leaf.size(); ++place) {
+      leaf[order[at][place]] = static_cast<uint16_t>(place);
+    }
+  }
 }
 
 void MoeBlock::route(const Compute& compute, const LayerWeights& weights, uint32_t count,
@@ -143,7 +151,9 @@ Status MoeBlock::compute_experts(const Compute& compute, ExpertCache& cache, Wor
 }
 
 // Leaves are gate weight × output; they are summed along the expert tree.
-void MoeBlock::combine(const Compute& compute, uint32_t count, Workspace& workspace) const {
+void MoeBlock::combine(const Compute& compute, uint32_t layer, uint32_t count,
+                       Workspace& workspace) const {
+  const std::vector<uint16_t>& leaf_of_expert = leaf_of_expert_[layer];
   const uint32_t k = spec_.moe.top_k;
   const size_t stride = padded(spec_.hidden);
   compute.pool.split(count, k * stride, [&](uint32_t first, uint32_t last) {
@@ -153,7 +163,7 @@ void MoeBlock::combine(const Compute& compute, uint32_t count, Workspace& worksp
     for (uint32_t row = first; row < last; ++row) {
       for (uint32_t i = 0; i < k; ++i) {
         const uint32_t pick = row * k + i;
-        picks[i] = {leaf_of_expert_[workspace.routed[pick].expert], pick};
+        picks[i] = {leaf_of_expert[workspace.routed[pick].expert], pick};
       }
       std::sort(picks.begin(), picks.begin() + k);
       for (uint32_t i = 0; i < k; ++i) {
@@ -215,7 +225,7 @@ Status MoeBlock::run(const Compute& compute, uint32_t layer, const LayerWeights&
   if (shared) compute_shared(compute, weights, count, workspace, weight_bytes);
   calls.while_reading();
   TRY_STATUS(compute_experts(compute, cache, workspace, weight_bytes));
-  combine(compute, count, workspace);
+  combine(compute, layer, count, workspace);
   if (shared) add_shared(compute, count, workspace);
   return {};
 }

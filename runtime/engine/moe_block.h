@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "experts/expert_cache.h"
+#include "experts/expert_order.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/compute.h"
 #include "runtime/engine/dense_weights.h"
@@ -22,8 +23,7 @@ uint64_t dense_mlp(const Compute& compute, const ModelSpec& spec, const LayerWei
 // The routed experts of one layer: which tokens go where, and the sum of what comes back.
 class MoeBlock {
  public:
-  // `leaf_of_expert[e]` is expert e's place in the expert tree.
-  MoeBlock(const ModelSpec& spec, std::vector<uint16_t> leaf_of_expert);
+  MoeBlock(const ModelSpec& spec, const ExpertOrder& order);
 
   struct Calls {
     // Replaces what the router chose, [count, top-k]; may be empty.
@@ -43,15 +43,15 @@ class MoeBlock {
   void request(uint32_t layer, uint32_t count, ExpertCache& cache) const;
   Status compute_experts(const Compute& compute, ExpertCache& cache, Workspace& workspace,
                          uint64_t& weight_bytes);
-  void combine(const Compute& compute, uint32_t count, Workspace& workspace) const;
+  void combine(const Compute& compute, uint32_t layer, uint32_t count, Workspace& workspace) const;
   void compute_shared(const Compute& compute, const LayerWeights& weights, uint32_t count,
                       Workspace& workspace, uint64_t& weight_bytes) const;
   void add_shared(const Compute& compute, uint32_t count, Workspace& workspace) const;
 
   const ModelSpec& spec_;
-  std::vector<uint16_t> leaf_of_expert_;
-  std::vector<uint32_t> bucket_begin_;  // [experts + 1]
-  std::vector<uint16_t> active_;        // experts with tokens
+  std::vector<std::vector<uint16_t>> leaf_of_expert_;  // [layers][expert] places in the trees
+  std::vector<uint32_t> bucket_begin_;                 // [experts + 1]
+  std::vector<uint16_t> active_;                       // experts with tokens
 };
 
 }  // namespace switchyard

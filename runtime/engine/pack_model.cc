@@ -2,10 +2,8 @@
 
 #include <array>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "experts/pack_source.h"
-#include "runtime/base/json.h"
 #include "runtime/engine/model_source.h"
 #include "runtime/engine/pack_names.h"
 #include "runtime/engine/pack_volumes.h"
@@ -31,6 +29,9 @@ class PackModel final : public ModelSource {
     std::vector<PackReader> volumes = TRY(open_volumes(path));
     auto model = std::unique_ptr<PackModel>(new PackModel(std::move(volumes)));
     const auto config = TRY(model->text_file("config.json"));
+    if (!config && model->reader_.find(kPackVolumeName) != nullptr) {
+      return fail(Code::kBadData, "is a volume of a pack", path, "name the pack itself");
+    }
     if (!config) return fail(Code::kBadData, "holds no config.json", path, "pack it again");
     model->spec_ = TRY(parse_model_spec(*config, path + ": config.json"));
     TRY_STATUS(model->read_order());
@@ -109,21 +110,8 @@ class PackModel final : public ModelSource {
   Status read_order() {
     const auto text = TRY(text_file(kPackOrderName));
     if (!text) return fail(Code::kBadData, "holds no expert order", path(), "pack it again");
-    const Json list = TRY(parse_json(*text, path()));
-    std::vector<bool> seen(spec_.moe.experts);
-    if (!list.is_array() || list.size() != seen.size()) return bad_order();
-    for (const Json& item : list) {
-      if (!item.is_number_unsigned() || item.get<uint64_t>() >= seen.size()) return bad_order();
-      const auto expert = item.get<uint16_t>();
-      if (seen[expert]) return bad_order();
-      seen[expert] = true;
-      expert_order_.push_back(expert);
-    }
+    expert_order_ = TRY(parse_order(*text, spec_.sparse_layers(), spec_.moe.experts, path()));
     return {};
-  }
-
-  tl::unexpected<Error> bad_order() const {
-    return fail(Code::kBadData, "its expert order is no permutation of the experts", path());
   }
 
   const std::vector<PackReader> volumes_;

@@ -12,8 +12,6 @@
 namespace switchyard {
 namespace {
 
-constexpr size_t kVolumesMax = 64;
-
 struct VolumeList {
   std::string id;
   std::vector<std::string> paths;
@@ -37,11 +35,15 @@ Result<VolumeList> parse_list(const std::string& text, const std::string& where)
 
 Result<PackReader> open_volume(const std::string& written, const std::string& pack,
                                const std::string& id) {
-  const std::filesystem::path path(written);
+  const std::filesystem::path name = std::filesystem::path(written).filename();
+  const std::string beside = (std::filesystem::path(pack).parent_path() / name).string();
   std::error_code ignored;
-  const bool there = std::filesystem::exists(path, ignored);
-  PackReader volume = TRY(PackReader::open(
-      there ? written : (std::filesystem::path(pack).parent_path() / path.filename()).string()));
+  const bool there = std::filesystem::exists(written, ignored);
+  if (!there && !std::filesystem::exists(beside, ignored)) {
+    return fail(Code::kNoInput, fmt::format("its volume {} is missing", written), pack,
+                "bring it back, or put it beside the pack");
+  }
+  PackReader volume = TRY(PackReader::open(there ? written : beside));
   const PackSection* section = volume.find(kPackVolumeName);
   if (section == nullptr || TRY(volume.read(*section)) != id) {
     return fail(Code::kBadData, "is no volume of " + pack, volume.file().path(),
@@ -51,6 +53,14 @@ Result<PackReader> open_volume(const std::string& written, const std::string& pa
 }
 
 }  // namespace
+
+bool is_volume_of(const std::string& path, const std::string& id) {
+  const auto volume = PackReader::open(path);
+  const PackSection* section = volume ? volume->find(kPackVolumeName) : nullptr;
+  if (section == nullptr) return false;
+  const auto text = volume->read(*section);
+  return text && text->starts_with(id + " ");
+}
 
 Result<std::vector<PackReader>> open_volumes(const std::string& path) {
   std::vector<PackReader> volumes;

@@ -55,7 +55,7 @@ class ModelPacker {
       const auto text = TRY(source_.text_file(name));
       if (text) TRY_STATUS(add_text(writers_[0], name, *text));
     }
-    return add_text(writers_[0], kPackOrderName, nlohmann::json(source_.expert_order()).dump());
+    return add_text(writers_[0], kPackOrderName, encode_order(source_.expert_order()));
   }
 
   static Status add_text(PackWriter& writer, std::string_view name, const std::string& text) {
@@ -65,8 +65,7 @@ class ModelPacker {
 
   Status volumes(const std::vector<std::string>& paths) {
     if (paths.empty()) return {};
-    const std::string source = source_.fingerprint();
-    const std::string id = hash_hex(hash_bytes(std::as_bytes(std::span(source))));
+    const std::string id = pack_id(source_, paths.size());
     const nlohmann::json list = {{"id", id}, {"paths", paths}};
     TRY_STATUS(add_text(writers_[0], kPackVolumesName, list.dump()));
     for (size_t i = 1; i < writers_.size(); ++i) {
@@ -137,13 +136,20 @@ class ModelPacker {
 
 }  // namespace
 
+std::string pack_id(const ModelSource& source, size_t more) {
+  const std::string text =
+      fmt::format("{} {} {}", source.fingerprint(), encode_order(source.expert_order()), more);
+  return hash_hex(hash_bytes(std::as_bytes(std::span(text))));
+}
+
 Status write_pack(const ModelSource& source, const std::string& path,
                   const std::vector<std::string>& more, const PackProgress& progress) {
   if (source.experts().direct()) {
     return fail(Code::kUsage, "is a pack already", source.path(), "give the folder it came from");
   }
-  // A pack of other volumes is another pack: nothing of it may be kept.
-  const std::string fingerprint = fmt::format("{} {}", source.fingerprint(), fmt::join(more, " "));
+  // A pack of another order or of other volumes is another pack: nothing of it may be kept.
+  const std::string fingerprint = fmt::format("{} {} {}", source.fingerprint(),
+                                              pack_id(source, more.size()), fmt::join(more, " "));
   std::vector<PackWriter> writers;
   writers.push_back(TRY(PackWriter::create(path, fingerprint)));
   for (const std::string& volume : more) {

@@ -232,7 +232,7 @@ TEST(CliPack, VolumesShareTheExpertsAndAreFoundWhereTheyLie) {
   flip_byte(folder / "c/demo.2", second / 2);
   expect_refused(run_switchyard({"pack", "--verify", moved}), 65, {"demo.2"});
   std::filesystem::remove(folder / "c/demo.2");
-  expect_refused(run_switchyard({"run", moved, "-p", "x"}), 66, {"demo.2"});
+  expect_refused(run_switchyard({"run", moved, "-p", "x"}), 66, {"demo.2", "missing"});
   expect_refused(run_switchyard({"pack", demo(), pack, "--volume", pack, "--force"}), 2, {"name"});
 }
 
@@ -249,6 +249,82 @@ TEST(CliPack, DoesNotReplaceAFileUnasked) {
   expect_refused(run_switchyard({"pack", fixture("olmoe"), pack}), 74, {pack, "exists"});
   expect_done(run_switchyard({"pack", fixture("olmoe"), pack, "--force"}));
   expect_done(run_switchyard({"pack", "--verify", pack}));
+}
+
+TEST(CliPack, VolumesKeepOutOfEachOthersWay) {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder / "a");
+  std::filesystem::create_directory_symlink(folder / "a", folder / "link");
+  const std::string pack = folder / "a/olmoe.pack", volume = folder / "olmoe.2";
+  const auto with = [&](const std::string& name) {
+    return run_switchyard({"pack", fixture("olmoe"), pack, "--volume", name});
+  };
+  for (const char* name : {"a/olmoe.pack", "link/olmoe.pack", "a/olmoe.pack.partial",
+                           "link/olmoe.pack.partial.journal"}) {
+    expect_refused(with(folder / name), 2, {"name of its own"});
+  }
+  expect_refused(with(folder / "a/\xff"), 2, {"UTF-8"});
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "a"));
+  // An interruption between the names of the two: the same command goes on.
+  expect_done(with(volume));
+  std::filesystem::rename(pack, pack + ".partial");
+  expect_done(with(volume));
+  expect_done(run_switchyard({"pack", "--verify", pack}));
+  expect_refused(run_switchyard({"run", volume, "--ids", "1"}), 65, {"volume of a pack"});
+  // That of a pack with more volumes is another.
+  const std::string other = folder / "other.pack", third = folder / "olmoe.3";
+  std::filesystem::remove(volume);
+  expect_done(
+      run_switchyard({"pack", fixture("olmoe"), other, "--volume", volume, "--volume", third}));
+  expect_refused(run_switchyard({"pack", "--verify", pack}), 65, {"no volume"});
+}
+
+TEST(Cli, OutputsDoNotReplaceWhatIsNotTheirs) {
+  const TempFolder folder;
+  const std::string text = folder / "book.txt", copy = folder / "model";
+  write_text(text, "Call me Ishmael.");
+  expect_refused(run_switchyard({"eval", demo(), "-f", text, "--json", text}), 74, {"no JSON"});
+  expect_refused(run_switchyard({"run", demo(), "-f", text, "--spans", text}), 74, {"no JSON"});
+  EXPECT_EQ(read_text(text), "Call me Ishmael.");
+  std::filesystem::copy(fixture("olmoe"), copy);
+  const auto size = std::filesystem::file_size(folder / "model/model.safetensors");
+  expect_refused(run_switchyard({"eval", copy, "--ids", "1,2,3", "--dump-logits",
+                                 folder / "model/model.safetensors"}),
+                 74, {"of the model"});
+  EXPECT_EQ(std::filesystem::file_size(folder / "model/model.safetensors"), size);
+}
+
+TEST(CliGroup, AnOrderIsAnotherModelAndTheSameOneEverywhere) {
+  const TempFolder folder;
+  const std::string trace = folder / "run.route", order = folder / "model.order";
+  expect_done(run_switchyard({"eval", demo(), "-f", corpus("en-moby-dick-end.txt"), "--context",
+                              "256", "--record-routing", trace}));
+  const ChildResult grouped =
+      run_switchyard({"group", "--trace", trace, "--out", order, "--world", "4", "--json", "-"});
+  expect_done(grouped);
+  const Json worlds = Json::parse(grouped.out)["worlds"];
+  ASSERT_EQ(worlds.size(), 2u);
+  EXPECT_EQ(worlds[1]["ranks"], 4);
+  EXPECT_LT(worlds[1]["grouped"]["copies_random_owner"].get<double>(),
+            0.9 * worlds[1]["plain"]["copies_random_owner"].get<double>());
+  const auto hash = [](const std::string& model, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"run", model,    "-p", "Call me", "-n",
+                                          "24",  "--temp", "0",  "--json",  "-"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ChildResult child = run_switchyard(arguments);
+    expect_done(child);
+    return Json::parse(child.out)["logits_hash"].get<std::string>();
+  };
+  const std::string ordered = hash(demo(), {"--order", order});
+  EXPECT_NE(hash(demo(), {}), ordered);
+  EXPECT_EQ(hash(demo(), {"--order", order, "--memory", "10MiB", "-t", "1", "--chunk", "3"}),
+            ordered);
+  const std::string pack = folder / "demo.pack";
+  expect_done(run_switchyard({"pack", demo(), pack, "--order", order}));
+  EXPECT_EQ(hash(pack, {"--memory", "10MiB"}), ordered);
+  expect_refused(run_switchyard({"run", fixture("olmoe"), "-p", "x", "--order", order}), 65,
+                 {"model.order", "group"});
+  expect_refused(run_switchyard({"group", "--trace", trace}), 2, {"--out"});
 }
 
 TEST(CliBench, MeasuresAModelBesideItsBounds) {

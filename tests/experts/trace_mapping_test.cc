@@ -92,7 +92,7 @@ TEST(MapTrace, ATokensExpertsAreDistinctWhateverTheModel) {
 TEST(MapTrace, RefusesWhatDoesNotFit) {
   EXPECT_EQ(map_trace(small_trace(), {0}, 2).error().code, Code::kUsage);
   EXPECT_EQ(map_trace(RoutingTrace{small_trace().shape, "", {}}, {0}, 8).error().code,
-            Code::kUsage);
+            Code::kBadData);
 }
 
 }  // namespace

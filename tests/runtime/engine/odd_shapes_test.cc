@@ -92,9 +92,8 @@ class OddModel {
         add(shape.dtype, tensor.name, {tensor.rows, tensor.cols});
       }
     }
-    std::vector<uint16_t> order(spec.moe.experts);
-    std::iota(order.begin(), order.end(), uint16_t{0});
-    for (const ExpertKey key : spec.expert_keys(order)) {
+    for (const ExpertKey key :
+         spec.expert_keys(plain_order(spec.sparse_layers(), spec.moe.experts))) {
       const ExpertTensorNames names = spec.expert_names(key.layer, key.expert);
       add(shape.dtype, names.gate, {spec.moe.intermediate, spec.hidden});
       add(shape.dtype, names.up, {spec.moe.intermediate, spec.hidden});
