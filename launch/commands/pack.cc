@@ -18,6 +18,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/units.h"
 #include "runtime/engine/model_source.h"
+#include "runtime/engine/pack_names.h"
 #include "runtime/engine/pack_volumes.h"
 
 namespace switchyard {
@@ -61,6 +62,9 @@ Result<int> verify(const PackOptions& options, Console& console) {
   if (!options.out.empty()) return fail(Code::kUsage, "--verify takes one pack and no OUT");
   const double begin = now_seconds();
   const std::vector<PackReader> volumes = TRY(open_volumes(options.model));
+  if (volumes.front().find(kPackVolumeName) != nullptr) {
+    return fail(Code::kUsage, "is a volume of a pack", options.model, "name the pack itself");
+  }
   for (const PackReader& volume : volumes) {
     Progress progress(console, "verifying");
     TRY_STATUS(volume.verify([&](uint64_t done, uint64_t all) { progress.update(done, all); }));

@@ -271,6 +271,7 @@ TEST(CliPack, VolumesKeepOutOfEachOthersWay) {
   expect_done(with(volume));
   expect_done(run_switchyard({"pack", "--verify", pack}));
   expect_refused(run_switchyard({"run", volume, "--ids", "1"}), 65, {"volume of a pack"});
+  expect_refused(run_switchyard({"pack", "--verify", volume}), 2, {"volume of a pack"});
   // That of a pack with more volumes is another.
   const std::string other = folder / "other.pack", third = folder / "olmoe.3";
   std::filesystem::remove(volume);
