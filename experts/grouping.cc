@@ -252,7 +252,7 @@ double parts_per_token(const LayerRoutes& routes, std::span<const uint32_t> part
     parts.clear();
     for (const uint16_t expert : routes.of(token)) parts.push_back(part_of[expert]);
     std::ranges::sort(parts);
-    touched += static_cast<uint64_t>(std::ranges::unique(parts).begin() - parts.begin());
+    touched += static_cast<uint64_t>(std::unique(parts.begin(), parts.end()) - parts.begin());
   }
   return routes.tokens() > 0 ? static_cast<double>(touched) / static_cast<double>(routes.tokens())
                              : 0;
