@@ -124,7 +124,7 @@ RoutingStep RoutingWatch::part_of(uint32_t begin, uint32_t end) const {
     for (size_t layer = 0; layer < layers_.size(); ++layer) {
       const auto first =
           from.begin() + static_cast<ptrdiff_t>((layer * rows_.size() + begin) * width);
-      part.insert(part.end(), first, first + static_cast<ptrdiff_t>((end - begin) * width));
+      part.insert(part.end(), first, first + static_cast<ptrdiff_t>(size_t{end - begin} * width));
     }
     return part;
   };
