@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -35,11 +34,6 @@ ExpertOrder plain_order(size_t layers, uint32_t experts) {
   std::vector<uint16_t> layer(experts);
   std::iota(layer.begin(), layer.end(), uint16_t{0});
   return ExpertOrder(layers, layer);
-}
-
-bool is_plain(const ExpertOrder& order) {
-  return std::ranges::all_of(order,
-                             [](const auto& layer) { return std::ranges::is_sorted(layer); });
 }
 
 std::string encode_order(const ExpertOrder& order) { return nlohmann::json(order).dump(); }

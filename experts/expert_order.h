@@ -14,7 +14,6 @@ namespace switchyard {
 using ExpertOrder = std::vector<std::vector<uint16_t>>;
 
 ExpertOrder plain_order(size_t layers, uint32_t experts);  // 0 … experts − 1 everywhere
-bool is_plain(const ExpertOrder& order);
 
 // A JSON list of lists.
 std::string encode_order(const ExpertOrder& order);

@@ -128,6 +128,7 @@ class Bench {
     engine_options_.replay = replay;
     if (replay && !options_.engine.predictor && !replay->has_answers(RouterQuery::kNextLayer)) {
       engine_options_.predictor = "none";
+      console_.err << "the trace holds no answers of routers: predictor none\n";
     }
     if (engine_options_.context > positions_max) {
       return fail(Code::kUsage, fmt::format("{} positions are past the model's {}",

@@ -78,6 +78,7 @@ Status check(const GroupOptions& options) {
   if (!options.trace || !options.out) {
     return fail(Code::kUsage, "give --trace FILE and --out OUT", {}, "see --help");
   }
+  TRY_STATUS(check_json_target(*options.out));
   return options.json ? check_json_target(*options.json) : Status{};
 }
 
@@ -86,6 +87,10 @@ Result<int> group(const GroupOptions& options, Console& console) {
   std::string warning;
   const RoutingTrace trace = TRY(read_trace(*options.trace, warning));
   if (!warning.empty()) console.err << "warning: " << warning << std::endl;
+  if (trace.steps.empty()) {
+    return fail(Code::kBadData, "the routing trace is empty", *options.trace,
+                "record one with run");
+  }
   const uint32_t world = options.world.value_or(8);
   std::vector<LayerRoutes> layers;
   for (size_t at = 0; at < trace.shape.layers.size(); ++at) layers.push_back(routes_of(trace, at));

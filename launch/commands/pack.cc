@@ -59,7 +59,9 @@ Result<int> report(const PackOptions& options, const std::vector<PackReader>& vo
 }
 
 Result<int> verify(const PackOptions& options, Console& console) {
-  if (!options.out.empty()) return fail(Code::kUsage, "--verify takes one pack and no OUT");
+  if (!options.out.empty() || !options.volumes.empty()) {
+    return fail(Code::kUsage, "--verify takes one pack, no OUT and no --volume");
+  }
   const double begin = now_seconds();
   const std::vector<PackReader> volumes = TRY(open_volumes(options.model));
   if (volumes.front().find(kPackVolumeName) != nullptr) {

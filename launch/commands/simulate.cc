@@ -74,8 +74,9 @@ class Simulate {
     if (!options_.trace) return fail(Code::kUsage, "give --trace FILE", {}, "see --help");
     if (options_.json) TRY_STATUS(check_json_target(*options_.json));
     if (options_.html) TRY_STATUS(check_html_target(*options_.html));
-    if (options_.expert_size == 0)
+    if (options_.expert_size == 0) {
       return fail(Code::kUsage, "must be more than 0", "--expert-size");
+    }
     std::string warning;
     trace_ = TRY(read_trace(*options_.trace, warning));
     if (!warning.empty()) console_.err << "warning: " << warning << std::endl;

@@ -4,13 +4,27 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <utility>
+#include <optional>
+#include <string_view>
 
 #include "runtime/base/json.h"
 #include "runtime/engine/pack_names.h"
 
 namespace switchyard {
 namespace {
+
+constexpr uint64_t kTextBytesMax = uint64_t{1} << 20;
+
+// The section's text; nothing when there is none, kBadData when it is too long for what it is.
+Result<std::optional<std::string>> small_text(const PackReader& pack, std::string_view name) {
+  const PackSection* section = pack.find(name);
+  if (section == nullptr) return std::optional<std::string>();
+  if (section->bytes > kTextBytesMax) {
+    return fail(Code::kBadData, fmt::format("its section {} has {} bytes", name, section->bytes),
+                pack.file().path(), "pack the model again");
+  }
+  return std::optional(TRY(pack.read(*section)));
+}
 
 struct VolumeList {
   std::string id;
@@ -44,8 +58,7 @@ Result<PackReader> open_volume(const std::string& written, const std::string& pa
                 "bring it back, or put it beside the pack");
   }
   PackReader volume = TRY(PackReader::open(there ? written : beside));
-  const PackSection* section = volume.find(kPackVolumeName);
-  if (section == nullptr || TRY(volume.read(*section)) != id) {
+  if (TRY(small_text(volume, kPackVolumeName)) != id) {
     return fail(Code::kBadData, "is no volume of " + pack, volume.file().path(),
                 "pack the model again");
   }
@@ -56,18 +69,17 @@ Result<PackReader> open_volume(const std::string& written, const std::string& pa
 
 bool is_volume_of(const std::string& path, const std::string& id) {
   const auto volume = PackReader::open(path);
-  const PackSection* section = volume ? volume->find(kPackVolumeName) : nullptr;
-  if (section == nullptr) return false;
-  const auto text = volume->read(*section);
-  return text && text->starts_with(id + " ");
+  if (!volume) return false;
+  const auto text = small_text(*volume, kPackVolumeName);
+  return text && *text && (*text)->starts_with(id + " ");
 }
 
 Result<std::vector<PackReader>> open_volumes(const std::string& path) {
   std::vector<PackReader> volumes;
   volumes.push_back(TRY(PackReader::open(path)));
-  const PackSection* section = volumes[0].find(kPackVolumesName);
-  if (section == nullptr) return volumes;
-  const VolumeList list = TRY(parse_list(TRY(volumes[0].read(*section)), path));
+  const auto text = TRY(small_text(volumes[0], kPackVolumesName));
+  if (!text) return volumes;
+  const VolumeList list = TRY(parse_list(*text, path));
   for (const std::string& written : list.paths) {
     const std::string id = fmt::format("{} {}", list.id, volumes.size());
     volumes.push_back(TRY(open_volume(written, path, id)));

@@ -272,6 +272,7 @@ TEST(CliPack, VolumesKeepOutOfEachOthersWay) {
   expect_done(run_switchyard({"pack", "--verify", pack}));
   expect_refused(run_switchyard({"run", volume, "--ids", "1"}), 65, {"volume of a pack"});
   expect_refused(run_switchyard({"pack", "--verify", volume}), 2, {"volume of a pack"});
+  expect_refused(run_switchyard({"pack", "--verify", pack, "--volume", volume}), 2, {"--volume"});
   // That of a pack with more volumes is another.
   const std::string other = folder / "other.pack", third = folder / "olmoe.3";
   std::filesystem::remove(volume);
@@ -326,6 +327,7 @@ TEST(CliGroup, AnOrderIsAnotherModelAndTheSameOneEverywhere) {
   expect_refused(run_switchyard({"run", fixture("olmoe"), "-p", "x", "--order", order}), 65,
                  {"model.order", "group"});
   expect_refused(run_switchyard({"group", "--trace", trace}), 2, {"--out"});
+  expect_refused(run_switchyard({"group", "--trace", trace, "--out", trace}), 74, {"no JSON"});
 }
 
 TEST(CliBench, MeasuresAModelBesideItsBounds) {
