@@ -21,6 +21,7 @@ enum class Channel : uint8_t { kControl, kCounts, kRows, kPartials, kHeads, kSta
 struct Awaited {
   std::string_view what;
   int32_t layer = -1;
+  bool patient = false;  // as long as it takes: only the loss of a rank ends it
 };
 
 struct WorldLimits {

@@ -360,6 +360,7 @@ void ExpertCache::Impl::end_request() {
 void ExpertCache::Impl::prefetch(std::span<const PrefetchJob> jobs) {
   absent_jobs_.clear();
   for (const PrefetchJob& job : jobs) {
+    if (!pool_.knows(job.key)) continue;  // another rank's
     const bool on_device = tier_ && tier_->holds(job.key);
     if (!on_device) absent_jobs_.push_back(job);
     if (job.probability < kExpectedMin) continue;

@@ -3,15 +3,11 @@
 #include <cstdint>
 #include <span>
 
+#include "runtime/base/routed_expert.h"
+
 namespace switchyard {
 
 struct Kernels;
-
-// The true router's answer for one token of one layer.
-struct RoutedExpert {
-  uint16_t expert = 0;
-  float gate_weight = 0;
-};
 
 // Takes a token's router logits [experts] (overwritten by their softmax) to its `chosen.size()`
 // best experts, best first; equal scores go to the lower id. Gate weights are the softmax over all

@@ -32,6 +32,8 @@ class SlotPool {
   std::optional<SlotIndex> locate(ExpertKey key) const;
   // Resident experts only.
   std::optional<SlotIndex> find(ExpertKey key) const;
+  // One of the experts that the pool was made for.
+  bool knows(ExpertKey key) const { return index_.find(key) != KeyIndex::kNone; }
   uint32_t absent() const { return static_cast<uint32_t>(absent_.size()); }
 
   // A layer's work begins; what was expected of it is settled.

@@ -11,8 +11,8 @@ namespace switchyard {
 
 enum class SequenceId : uint32_t {};
 
-// Which of a part's rows get logits.
-enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
+// Which of a part's rows get logits; kBest: of the last row only the id of the greatest is wanted.
+enum class LogitsWanted : uint8_t { kNone, kLast, kAll, kBest };
 
 // The next tokens of one sequence; they follow what the sequence already holds.
 struct StepPart {

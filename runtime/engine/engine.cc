@@ -5,19 +5,15 @@
 #include <algorithm>
 #include <cstring>
 
-#include "experts/expert_cache.h"
-#include "experts/expert_source.h"
+#include "experts/rank_source.h"
+#include "runtime/base/align.h"
+#include "runtime/base/byte_fields.h"
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/hash.h"
 #include "runtime/base/spans.h"
 #include "runtime/device/device.h"
-#include "runtime/device/worker_pool.h"
-#include "runtime/engine/attention_block.h"
-#include "runtime/engine/dense_weights.h"
-#include "runtime/engine/kv_cache.h"
-#include "runtime/engine/moe_block.h"
-#include "runtime/engine/products.h"
-#include "runtime/engine/workspace.h"
+#include "runtime/engine/engine_impl.h"
 #include "runtime/kernels/kernel_table.h"
 #include "storage/faulty_queue.h"
 #include "storage/rated_queue.h"
@@ -26,7 +22,6 @@ namespace switchyard {
 namespace {
 
 constexpr uint32_t kChunkDefault = 512;
-constexpr double kPumpSeconds = 100e-6;  // between two looks at the reads while computing
 
 PredictorShape predictor_shape(const ModelSpec& spec) {
   return {spec.sparse_layers(), spec.moe.experts, spec.moe.top_k};
@@ -64,18 +59,65 @@ Result<std::unique_ptr<Foresight>> make_foresight(const ModelSpec& spec,
   return std::make_unique<Foresight>(std::move(predictor), shape, spec.router_layers());
 }
 
+// What this rank holds of the experts; null: all of the source's.
+std::unique_ptr<ExpertSource> rank_experts(const ModelSource& source, const TeamOptions& team) {
+  if (team.alone()) return nullptr;
+  return make_rank_source(source.experts(), team.placement, source.spec().router_layers(),
+                          team.rank());
+}
+
+// The model as its keys and values see it: with the heads of this rank, of which a rank without any
+// still counts one.
+ModelSpec kv_spec(const ModelSpec& spec, const TeamOptions& team) {
+  ModelSpec part = spec;
+  if (!team.splits_heads()) return part;
+  const HeadRange heads = heads_of(team.rank(), team.ranks(), spec.attention.kv_heads);
+  part.attention.heads = std::max(heads.count, 1U) * spec.attention.group_heads();
+  part.attention.kv_heads = std::max(heads.count, 1U);
+  return part;
+}
+
+uint32_t sequences_here(const EngineOptions& options) {
+  if (options.team.splits_heads()) return options.sequences;
+  return static_cast<uint32_t>(ceil_div(options.sequences, options.team.ranks()));
+}
+
 // Keys and values take slots from experts as they grow, unless the experts' share is given.
 KvCache::Needs kv_needs(const ModelSource& source, const EngineOptions& options) {
   const bool elastic = options.expert_bytes_max == UINT64_MAX;
-  return KvCache::needs(source.spec(), options.context, options.sequences,
-                        elastic ? source.experts().slot_bytes() : 0);
+  return KvCache::needs(kv_spec(source.spec(), options.team), options.context,
+                        sequences_here(options), elastic ? source.experts().slot_bytes() : 0);
+}
+
+OwnerShape owner_shape(const ModelSpec& spec, uint32_t ranks, uint32_t rows) {
+  OwnerShape shape{.hidden = spec.hidden, .rows_max = rows, .leaves = spec.attention.kv_heads};
+  for (uint32_t rank = 0; rank < ranks; ++rank) {
+    std::vector<uint32_t>& firsts = shape.nodes_of_rank.emplace_back();
+    for (const HeadRange node : head_nodes(heads_of(rank, ranks, shape.leaves), shape.leaves)) {
+      firsts.push_back(node.first);
+    }
+  }
+  return shape;
+}
+
+// What the exchanges of a team take for a row of a step.
+uint64_t exchange_row_bytes(const ModelSpec& spec, const TeamOptions& team) {
+  if (team.alone()) return 0;
+  uint64_t bytes = ExpertExchange::bytes({spec.hidden, spec.moe.top_k, 1}, team.ranks());
+  if (team.splits_heads()) {
+    const OwnerShape shape = owner_shape(spec, team.ranks(), 1);
+    bytes += OwnerExchange::bytes(shape, team.rank());
+    bytes += shape.nodes_of_rank[team.rank()].size() * padded(spec.hidden) * sizeof(float);
+  }
+  return bytes;
 }
 
 Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions& options,
                                  const Foresight* foresight) {
   CHECK(options.context >= 1 && options.sequences >= 1);
   const ModelSpec& spec = source.spec();
-  const ExpertSource& experts = source.experts();
+  const auto part = rank_experts(source, options.team);
+  const ExpertSource& experts = part ? *part : source.experts();
   const auto workspace = [&](uint32_t rows, uint32_t logits) {
     return Workspace::bytes(spec, rows, logits);
   };
@@ -87,12 +129,14 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
   needs.other_bytes = options.other_bytes + RouterProbe::bytes(spec, Foresight::kTokensMax) +
                       (foresight ? foresight->bytes() : 0);
   needs.activation_bytes = workspace(0, 0);
-  needs.activation_row_bytes = workspace(1, 0) - workspace(0, 0);
+  needs.activation_row_bytes =
+      workspace(1, 0) - workspace(0, 0) + exchange_row_bytes(spec, options.team);
   needs.logits_row_bytes = workspace(0, 1) - workspace(0, 0);
+  if (options.team.splits_heads()) needs.logits_row_bytes *= 2;  // parts come from everywhere
   needs.slot_bytes = experts.slot_bytes();
   needs.staging_bytes = experts.direct() ? 0 : experts.staging_bytes();
   needs.experts = static_cast<uint32_t>(experts.keys().size());
-  needs.slots_min = spec.moe.top_k;
+  needs.slots_min = std::min(spec.moe.top_k, needs.experts);
   needs.chunk_min = options.sequences;
   needs.chunk_wanted =
       std::max(options.chunk == 0 ? kChunkDefault : options.chunk, needs.chunk_min);
@@ -123,6 +167,25 @@ Result<ExpertCacheOptions> cache_options(const ModelSource& source, const Engine
   return cache;
 }
 
+// What ranks must have in common.
+Result<std::vector<TeamFact>> team_facts(const ModelSource& source, const EngineOptions& options) {
+  const TeamOptions& team = options.team;
+  std::vector<TeamFact> facts = team.facts;
+  const auto config = TRY(source.text_file("config.json"));
+  uint64_t placement = team.placement.ranks;
+  for (const auto& layer : team.placement.holders) {
+    placement = placement * 31 + hash_bytes(std::as_bytes(std::span(layer)));
+  }
+  facts.push_back({"model", hash_hex(hash_text(config.value_or("")))});
+  facts.push_back({"order of experts", hash_hex(hash_text(encode_order(source.expert_order())))});
+  facts.push_back({"number of experts a token", fmt::to_string(source.spec().moe.top_k)});
+  facts.push_back({"layout", std::string(layout_name(team.layout))});
+  facts.push_back({"placement", hash_hex(placement)});
+  facts.push_back({"way of choosing owners", owners_name(team.owners)});
+  facts.push_back({"context", fmt::format("{} of {}", options.sequences, options.context)});
+  return facts;
+}
+
 Status check_device(const Device* device) {
   if (device == nullptr || device->host_readable()) return {};
   return fail(Code::kConfig, "experts there are not computed yet: there are no kernels for it",
@@ -131,51 +194,25 @@ Status check_device(const Device* device) {
 
 }  // namespace
 
-class Engine::Impl {
- public:
-  Impl(const ModelSource& source, const Kernels& kernels, uint32_t threads)
-      : spec(source.spec()),
-        kernels(kernels),
-        pool(threads),
-        moe(spec, source.expert_order()),
-        experts(static_cast<uint32_t>(source.experts().keys().size())) {}
-
-  Status check(const StepPlan& plan) const;
-  void pump_reads();
-  void record(uint32_t track, const char* what, uint32_t layer, double begin) const;
-  Status lay_rows(const StepPlan& plan);
-  Status run_layers();
-  Status run_layer(uint32_t layer);
-  void norm_rows(const std::vector<float>& weight);
-  void add_update();
-  Status give_logits(const LogitsSink& sink);
-  Compute compute() { return {kernels, pool}; }
-  uint32_t expert_slots() const { return std::min(cache->slots(), experts); }
-  uint32_t count() const { return static_cast<uint32_t>(rows.size()); }
-
-  const ModelSpec& spec;
-  const Kernels& kernels;
-  WorkerPool pool;
-  MoeBlock moe;
-  const uint32_t experts;  // of all layers
-  MemoryPlan plan;
-  DenseWeights weights;
-  Workspace workspace;
-  std::shared_ptr<Device> device;  // null: none
-  std::unique_ptr<ExpertCache> cache;
-  KvCache kv;                             // in slots of the cache, in part
-  std::shared_ptr<RoutingReplay> replay;  // null: the routers route
-  std::unique_ptr<RoutingWatch> watch;    // null: nobody asks
-  std::vector<StepRow> rows;
-  EngineCounters counters;
-  uint64_t load_bytes = 0;
-  double pumped_seconds = 0;
-  Spans* spans = nullptr;
-  std::function<bool()> stop;
-};
+Engine::Impl::Impl(const ModelSource& source, const Kernels& kernels, const EngineOptions& options)
+    : spec(source.spec()),
+      kernels(kernels),
+      team(options.team),
+      placement(options.team.alone() ? place_by_order(source.expert_order(), 1)
+                                     : options.team.placement),
+      pool(options.threads),
+      rank_experts(switchyard::rank_experts(source, options.team)),
+      expert_source(rank_experts ? *rank_experts : source.experts()),
+      experts(static_cast<uint32_t>(expert_source.keys().size())),
+      device(options.device),
+      replay(options.replay),
+      sequences(options.sequences),
+      sequences_here(switchyard::sequences_here(options)),
+      owners(options.team.owners, options.team.ranks()),
+      spans(options.spans) {}
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Engine::~Engine() = default;
+Engine::~Engine() { impl_->end_team(); }
 
 Result<MemoryPlan> Engine::plan(const ModelSource& source, const EngineOptions& options) {
   const auto foresight = TRY(make_foresight(source.spec(), options));
@@ -185,7 +222,8 @@ Result<MemoryPlan> Engine::plan(const ModelSource& source, const EngineOptions& 
 uint32_t Engine::kv_slots(const ModelSource& source, const EngineOptions& options,
                           uint64_t positions) {
   return kv_needs(source, options)
-      .pieces_for(KvCache::bytes(source.spec(), positions, options.sequences));
+      .pieces_for(
+          KvCache::bytes(kv_spec(source.spec(), options.team), positions, sequences_here(options)));
 }
 
 Result<uint64_t> Engine::minimum_bytes(const ModelSource& source, const EngineOptions& options) {
@@ -193,51 +231,94 @@ Result<uint64_t> Engine::minimum_bytes(const ModelSource& source, const EngineOp
   return minimum_memory_bytes(TRY(memory_needs(source, options, foresight.get())));
 }
 
+// Which heads are computed here, and the exchanges with other ranks, for steps of plan.chunk rows.
+void Engine::Impl::join_team(const ModelSource& source) {
+  const uint32_t kv_heads = spec.attention.kv_heads;
+  attention.heads = {0, kv_heads};
+  if (team.splits_heads()) attention.heads = heads_of(team.rank(), team.ranks(), kv_heads);
+  attention.nodes = head_nodes(attention.heads, kv_heads);
+  attention.outputs = {workspace.update};
+  if (!team.alone()) {
+    exchange = std::make_unique<ExpertExchange>(
+        *team.world, ExchangeShape{spec.hidden, spec.moe.top_k, plan.chunk});
+  }
+  if (team.splits_heads()) {
+    owner_exchange =
+        std::make_unique<OwnerExchange>(*team.world, owner_shape(spec, team.ranks(), plan.chunk));
+    const size_t node_floats = plan.chunk * padded(spec.hidden);
+    head_sums.resize(attention.nodes.size() * node_floats);
+    attention.outputs.clear();
+    for (size_t i = 0; i < attention.nodes.size(); ++i) {
+      attention.outputs.push_back(head_sums.data() + i * node_floats);
+    }
+    attention.share_sums = [this](std::span<float> sums) {
+      return owner_exchange->share(layer_now, sums);
+    };
+  }
+  moe = std::make_unique<MoeBlock>(spec, source.expert_order(), placement, team.rank(),
+                                   exchange.get());
+}
+
 Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
                                                const EngineOptions& options,
                                                const LoadProgress& progress) {
+  auto engine = load(source, options, progress);
+  if (!engine && !options.team.alone()) options.team.world->leave(engine.error());
+  return engine;
+}
+
+Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
+                                             const EngineOptions& options,
+                                             const LoadProgress& progress) {
   CHECK(options.threads >= 1);
   CHECK(!options.replay || options.replay->shape().top_k == source.spec().moe.top_k);
   const Kernels* kernels = TRY(select_kernels(options.isa));
   TRY_STATUS(check_device(options.device.get()));
   auto foresight = TRY(make_foresight(source.spec(), options));
-  const MemoryPlan plan =
+  MemoryPlan plan =
       TRY(plan_memory(TRY(memory_needs(source, options, foresight.get())), options.memory_bytes));
+  uint32_t logits_rows = plan.logits_rows;
+  if (!options.team.alone()) {
+    TRY_STATUS(agree(*options.team.world, TRY(team_facts(source, options))));
+    plan.chunk = TRY(agree_on_least(*options.team.world, plan.chunk));
+    logits_rows = TRY(agree_on_least(*options.team.world, logits_rows));
+  }
 
-  auto impl = std::make_unique<Impl>(source, *kernels, options.threads);
+  auto impl = std::make_unique<Impl>(source, *kernels, options);
   impl->plan = plan;
-  impl->spans = options.spans;
+  impl->logits_rows = logits_rows;
   if (options.spans != nullptr) {
     options.spans->name_track(kTrackAttention, "attention");
     options.spans->name_track(kTrackExperts, "experts");
     options.spans->name_track(kTrackWait, "waiting for reads");
   }
-  const uint64_t filled =
-      std::min<uint64_t>(plan.slots + plan.kv_slots, source.experts().keys().size());
-  const uint64_t fill_bytes = filled * source.experts().expert_bytes();
+  const ExpertSource& experts = impl->expert_source;
+  const uint64_t filled = std::min<uint64_t>(plan.slots + plan.kv_slots, experts.keys().size());
+  const uint64_t fill_bytes = filled * experts.expert_bytes();
   const auto report = [&](uint64_t done) {
     if (progress.report) progress.report(done, plan.dense_bytes + fill_bytes);
   };
   impl->weights = TRY(DenseWeights::load(source, report));
   impl->workspace = TRY(Workspace::create(impl->spec, plan.chunk, plan.logits_rows));
   const ExpertCacheOptions of_cache = TRY(cache_options(source, options, plan));
-  impl->device = options.device;
-  impl->replay = options.replay;
-  impl->cache = TRY(ExpertCache::create(source.experts(), of_cache));
+  impl->cache = TRY(ExpertCache::create(experts, of_cache));
   TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(plan.dense_bytes + done); }));
   impl->load_bytes = plan.dense_bytes + fill_bytes;
   impl->kv = TRY(KvCache::create(
-      impl->spec, options.context, options.sequences, kv_needs(source, options).piece_bytes,
+      kv_spec(impl->spec, options.team), options.context, sequences_here(options),
+      options.sequences, kv_needs(source, options).piece_bytes,
       {.lend = [cache = impl->cache.get()] { return cache->lend(); },
        .take_back = [cache = impl->cache.get()](auto slot) { cache->take_back(slot); }}));
+  impl->join_team(source);
   // The drive is kept busy by the thread that computes, now and then: no thread of its own takes
   // turns with those that compute.
-  const bool all_fit = plan.slots >= source.experts().keys().size();
+  const bool all_fit = plan.slots >= experts.keys().size();
   if (!all_fit || options.device) {
     impl->pool.set_between([impl = impl.get()] { impl->pump_reads(); });
   }
   if (all_fit) foresight = nullptr;
-  if (!all_fit || options.on_routing) {
+  // Where heads are split no rank sees all of a step's routes.
+  if ((!all_fit || options.on_routing) && !options.team.splits_heads()) {
     impl->watch = std::make_unique<RoutingWatch>(impl->spec, impl->weights, *impl->cache,
                                                  std::move(foresight), options.on_routing,
                                                  options.replay.get());
@@ -262,9 +343,43 @@ const Foresight* Engine::foresight() const {
 
 void Engine::set_stop(std::function<bool()> stop) { impl_->stop = std::move(stop); }
 
-Result<SequenceId> Engine::open_sequence() { return impl_->kv.open(); }
-void Engine::close_sequence(SequenceId sequence) { impl_->kv.close(sequence); }
-uint32_t Engine::positions(SequenceId sequence) const { return impl_->kv.length(sequence); }
+Status Engine::serve() {
+  const Status done = impl_->serve();
+  if (!done) impl_->team.world->leave(done.error());
+  return done;
+}
+
+Result<std::vector<RankReport>> Engine::rank_reports() { return impl_->rank_reports(); }
+
+Result<SequenceId> Engine::open_sequence() {
+  const SequenceId sequence = TRY(impl_->free_sequence());
+  TRY_STATUS(impl_->order(
+      {.kind = RankCommand::Kind::kOpen, .sequence = sequence, .home = impl_->home_for(sequence)}));
+  return sequence;
+}
+
+// A team that cannot be told fails at its next step.
+void Engine::close_sequence(SequenceId sequence) {
+  (void)impl_->order({.kind = RankCommand::Kind::kClose, .sequence = sequence});
+}
+
+uint32_t Engine::positions(SequenceId sequence) const {
+  return impl_->sequences[static_cast<uint32_t>(sequence)].length;
+}
+
+Status Engine::step(const StepPlan& plan, const LogitsSink& sink, const BestSink& best) {
+  TRY_STATUS(impl_->check(plan));
+  RankCommand command{.kind = RankCommand::Kind::kStep,
+                      .number = impl_->steps + 1,
+                      .plan = plan,
+                      .ways = impl_->choose_ways()};
+  if (impl_->team.alone()) return impl_->run_step(command, sink, best);
+  if (impl_->stop && impl_->stop()) return fail(Code::kStopped, "stopped");
+  Status done = tell(*impl_->team.world, command);
+  if (done) done = impl_->run_step(command, sink, best);
+  if (!done) impl_->team.world->leave(done.error());
+  return done;
+}
 
 const EngineCounters& Engine::counters() const {
   const ExpertCacheCounters cache = impl_->cache->counters();
@@ -280,172 +395,7 @@ const EngineCounters& Engine::counters() const {
   return impl_->counters;
 }
 
-void Engine::reset_counters() {
-  impl_->cache->reset_counters();
-  impl_->counters = {};
-}
-
-Status Engine::Impl::check(const StepPlan& step) const {
-  CHECK_THAT(step.tokens() >= 1 && step.tokens() <= plan.chunk, "{} tokens in a step of {}",
-             step.tokens(), plan.chunk);
-  for (const StepPart& part : step.parts) {
-    const uint32_t length = kv.length(part.sequence);
-    if (length + part.tokens.size() > kv.context()) {
-      return fail(Code::kUsage,
-                  fmt::format("{} tokens do not fit the context of {}", length + part.tokens.size(),
-                              kv.context()),
-                  {}, "raise --context or shorten the text");
-    }
-    for (const TokenId token : part.tokens) {
-      if (token >= 0 && static_cast<uint32_t>(token) < spec.vocab) continue;
-      return fail(Code::kUsage,
-                  fmt::format("token id {} is not in the vocabulary of {}", token, spec.vocab));
-    }
-  }
-  return {};
-}
-
-void Engine::Impl::pump_reads() {
-  const double now = now_seconds();
-  if (now < pumped_seconds + kPumpSeconds) return;
-  pumped_seconds = now;
-  cache->pump();
-}
-
-Status Engine::Impl::lay_rows(const StepPlan& step) {
-  rows.clear();
-  for (const StepPart& part : step.parts) {
-    const auto tokens = static_cast<uint32_t>(part.tokens.size());
-    TRY_STATUS(kv.reserve(part.sequence, tokens));
-    for (uint32_t i = 0; i < tokens; ++i) {
-      const bool wanted = part.logits == LogitsWanted::kAll ||
-                          (part.logits == LogitsWanted::kLast && i + 1 == tokens);
-      rows.push_back(
-          {part.sequence, kv.length(part.sequence) + i, part.tokens[i], wanted, part.prompt});
-    }
-  }
-  const size_t stride = padded(spec.hidden);
-  for (uint32_t row = 0; row < count(); ++row) {
-    read_row(weights.embedding, static_cast<uint32_t>(rows[row].token), workspace.x + row * stride);
-  }
-  return {};
-}
-
-void Engine::Impl::norm_rows(const std::vector<float>& weight) {
-  const size_t stride = padded(spec.hidden);
-  pool.split(count(), spec.hidden, [&](uint32_t first, uint32_t last) {
-    for (uint32_t row = first; row < last; ++row) {
-      kernels.rms_norm(workspace.x + row * stride, weight.data(), spec.hidden, spec.hidden,
-                       spec.norm_eps, workspace.normed + row * stride);
-    }
-  });
-}
-
-void Engine::Impl::add_update() {
-  const size_t stride = padded(spec.hidden);
-  pool.split(count(), spec.hidden, [&](uint32_t first, uint32_t last) {
-    for (uint32_t row = first; row < last; ++row) {
-      float* x = workspace.x + row * stride;
-      kernels.add(x, workspace.update + row * stride, spec.hidden, x);
-    }
-  });
-}
-
-void Engine::Impl::record(uint32_t track, const char* what, uint32_t layer, double begin) const {
-  if (spans == nullptr) return;
-  spans->add(track, fmt::format("{} {}", what, layer), begin, now_seconds());
-}
-
-Status Engine::Impl::run_layer(uint32_t layer) {
-  const LayerWeights& of_layer = weights.layers[layer];
-  const double began = now_seconds();
-  if (watch) watch->before_attention(compute(), layer, workspace);
-  norm_rows(of_layer.input_norm);
-  counters.weight_bytes_used +=
-      attention_block(compute(), spec, layer, of_layer, rows, kv, workspace);
-  add_update();
-  cache->pump();
-  record(kTrackAttention, "attention", layer, began);
-  const double mlp_began = now_seconds();
-  norm_rows(of_layer.post_norm);
-  if (spec.layers[layer].sparse) {
-    MoeBlock::Calls calls;
-    if (replay) calls.reroute = [&](std::span<RoutedExpert> to) { replay->route(layer, to); };
-    calls.while_reading = [&] {
-      if (watch) watch->routed(compute(), layer, workspace);
-    };
-    TRY_STATUS(moe.run(compute(), layer, of_layer, count(), *cache, workspace,
-                       counters.weight_bytes_used, calls));
-  } else {
-    pack_rows(pool, kernels, workspace.normed, padded(spec.hidden), count(), spec.hidden,
-              workspace.packed);
-    counters.weight_bytes_used +=
-        dense_mlp(compute(), spec, of_layer, count(), workspace, workspace.update);
-  }
-  add_update();
-  record(kTrackExperts, spec.layers[layer].sparse ? "experts" : "mlp", layer, mlp_began);
-  return {};
-}
-
-Status Engine::Impl::run_layers() {
-  rope_angles(compute(), spec, rows, workspace);
-  if (replay) replay->begin_step(rows);
-  if (watch) watch->begin_step(rows);
-  for (uint32_t layer = 0; layer < spec.layers.size(); ++layer) {
-    if (stop && stop()) return fail(Code::kStopped, "stopped");
-    TRY_STATUS(run_layer(layer));
-  }
-  return {};
-}
-
-// Logits of the wanted rows, a few at a time: the vocabulary may be large.
-Status Engine::Impl::give_logits(const LogitsSink& sink) {
-  std::vector<uint32_t> wanted;
-  for (uint32_t row = 0; row < count(); ++row) {
-    if (rows[row].wants_logits) wanted.push_back(row);
-  }
-  const size_t hidden = padded(spec.hidden), vocab = padded(spec.vocab);
-  for (uint32_t row : wanted) {
-    float* normed = workspace.normed + row * hidden;
-    kernels.rms_norm(workspace.x + row * hidden, weights.final_norm.data(), spec.hidden,
-                     spec.hidden, spec.norm_eps, normed);
-  }
-  for (size_t begin = 0; begin < wanted.size(); begin += plan.logits_rows) {
-    const auto some =
-        static_cast<uint32_t>(std::min<size_t>(plan.logits_rows, wanted.size() - begin));
-    kernels.pack(workspace.normed, hidden, wanted.data() + begin, some, spec.hidden,
-                 workspace.packed);
-    const Product product = {.w = &weights.output,
-                             .packed = workspace.packed,
-                             .tokens = some,
-                             .y = workspace.logits,
-                             .y_stride = vocab};
-    run_products(pool, kernels, {&product, 1});
-    counters.weight_bytes_used += product_weight_bytes(product);
-    for (uint32_t i = 0; i < some; ++i) {
-      const StepRow& row = rows[wanted[begin + i]];
-      const std::span<const float> logits(workspace.logits + i * vocab, spec.vocab);
-      if (!all_finite(DType::kF32, std::as_bytes(logits))) {
-        return fail(Code::kBadData,
-                    fmt::format("the logits at position {} are not finite", row.position), {},
-                    "the weights are damaged: they overflow fp32");
-      }
-      sink(row.sequence, row.position, logits);
-    }
-  }
-  return {};
-}
-
-Status Engine::step(const StepPlan& plan, const LogitsSink& sink) {
-  TRY_STATUS(impl_->check(plan));
-  TRY_STATUS(impl_->lay_rows(plan));
-  TRY_STATUS(impl_->run_layers());
-  TRY_STATUS(impl_->give_logits(sink));
-  for (const StepPart& part : plan.parts) {
-    impl_->kv.advance(part.sequence, static_cast<uint32_t>(part.tokens.size()));
-  }
-  if (impl_->watch) impl_->watch->end_step();
-  return {};
-}
+// As close_sequence().
+void Engine::reset_counters() { (void)impl_->order({.kind = RankCommand::Kind::kReset}); }
 
 }  // namespace switchyard

@@ -16,6 +16,7 @@
 #include "runtime/engine/model_source.h"
 #include "runtime/engine/routing_replay.h"
 #include "runtime/engine/routing_watch.h"
+#include "runtime/engine/team.h"
 #include "scheduler/memory_plan.h"
 #include "scheduler/step_plan.h"
 
@@ -40,12 +41,14 @@ struct EngineOptions {
   // Takes the routers' place, for the source's top-k; null: they route.
   std::shared_ptr<RoutingReplay> replay = nullptr;
   RoutingSink on_routing = {};  // gets every step's routes; empty: nothing is recorded
+  TeamOptions team = {};        // the ranks that share the work
   uint32_t context = 0;         // positions of a sequence at most
   uint32_t sequences = 1;       // open at once at most
   uint32_t chunk = 0;           // tokens computed together at most; 0: as memory allows
 };
 
-// What the engine did so far. Expert bytes and reads count since the last reset_counters().
+// What the engine did so far, on this rank. Expert bytes and reads count since the last
+// reset_counters().
 struct EngineCounters {
   uint32_t expert_slots = 0;  // in memory now, while keys and values take what they take
   uint64_t expert_hits = 0;
@@ -58,6 +61,16 @@ struct EngineCounters {
   PrefetchCounters prefetch;
   DeviceTierCounters device;
   std::vector<LayerUses> layers;  // [the model's layers] of experts
+};
+
+// What one rank did since the last reset_counters().
+struct RankReport {
+  uint64_t expert_hits = 0;
+  uint64_t expert_misses = 0;
+  uint64_t expert_bytes_read = 0;
+  uint64_t experts = 0;  // that it holds
+  uint64_t peak_rss_bytes = 0;
+  Traffic traffic = {};
 };
 
 struct LoadProgress {
@@ -75,8 +88,9 @@ class Engine {
   static Result<uint64_t> minimum_bytes(const ModelSource& source, const EngineOptions& options);
 
   // Plans the memory, loads the dense weights and fills the slots. kNoMemory before anything is
-  // loaded when the budget is too small; kConfig for a device that nothing here can compute from.
-  // `source` must outlive the engine.
+  // loaded when the budget is too small; kConfig for a device that nothing here can compute from,
+  // and for ranks that were started differently. `source` must outlive the engine. In a team every
+  // rank creates its engine at the same time; rank 0 then gives orders, the others serve().
   static Result<std::unique_ptr<Engine>> create(const ModelSource& source,
                                                 const EngineOptions& options,
                                                 const LoadProgress& progress);
@@ -94,7 +108,12 @@ class Engine {
   std::optional<double> oracle_hit_rate() const;
   const Foresight* foresight() const;  // null: nothing is guessed, or nothing needs to be
 
-  // An empty sequence. kNoMemory when `sequences` are open already.
+  // Does what rank 0's engine says until that one is gone. Blocks. Not for rank 0.
+  Status serve();
+  // Of every rank, rank 0 first.
+  Result<std::vector<RankReport>> rank_reports();
+
+  // An empty sequence. kNoMemory when `sequences` are open already; a team's errors.
   Result<SequenceId> open_sequence();
   void close_sequence(SequenceId sequence);
   uint32_t positions(SequenceId sequence) const;  // tokens it holds
@@ -104,9 +123,12 @@ class Engine {
   // would grow past the context or a token id is outside the vocabulary; other errors name layer
   // and expert. After an error the sequences of the plan hold what they held before.
   using LogitsSink = std::function<void(SequenceId, uint32_t position, std::span<const float>)>;
-  Status step(const StepPlan& plan, const LogitsSink& sink);
+  // The same for parts of which only the best id is wanted.
+  using BestSink = std::function<void(SequenceId, uint32_t position, TokenId)>;
+  Status step(const StepPlan& plan, const LogitsSink& sink, const BestSink& best = {});
 
-  // Asked before every layer, on the thread of step(); when it says true, step() returns kStopped.
+  // Asked before every layer (in a team: before every step), on the thread of step(); when it says
+  // true, step() returns kStopped.
   void set_stop(std::function<bool()> stop);
 
   const EngineCounters& counters() const;
@@ -115,6 +137,9 @@ class Engine {
  private:
   class Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
+  static Result<std::unique_ptr<Engine>> load(const ModelSource& source,
+                                              const EngineOptions& options,
+                                              const LoadProgress& progress);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,7 +1,5 @@
 #include "runtime/engine/kv_cache.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -38,7 +36,7 @@ uint32_t KvCache::Needs::pieces_for(uint64_t bytes) const {
 }
 
 Result<KvCache> KvCache::create(const ModelSpec& spec, uint32_t context, uint32_t sequences,
-                                uint64_t piece_bytes, KvLender lender) {
+                                uint32_t ids, uint64_t piece_bytes, KvLender lender) {
   KvCache cache;
   cache.context_ = context;
   cache.layers_ = static_cast<uint32_t>(spec.layers.size());
@@ -46,7 +44,7 @@ Result<KvCache> KvCache::create(const ModelSpec& spec, uint32_t context, uint32_
   cache.kv_heads_ = spec.attention.kv_heads;
   cache.page_bytes_ = page_bytes(spec);
   cache.lender_ = std::move(lender);
-  cache.sequences_.resize(sequences);
+  cache.sequences_.resize(ids);
   const uint64_t own = needs(spec, context, sequences, piece_bytes).own_bytes;
   if (own > 0) {
     cache.own_ = TRY(Slab::allocate(own, "keys and values"));
@@ -70,14 +68,11 @@ bool KvCache::is_open(SequenceId sequence) const {
   return index < sequences_.size() && sequences_[index].open;
 }
 
-Result<SequenceId> KvCache::open() {
-  for (size_t i = 0; i < sequences_.size(); ++i) {
-    if (sequences_[i].open) continue;
-    sequences_[i].open = true;
-    sequences_[i].pages.resize(layers_);
-    return static_cast<SequenceId>(i);
-  }
-  return fail(Code::kNoMemory, fmt::format("all {} sequences are in use", sequences_.size()));
+void KvCache::open(SequenceId sequence) {
+  CHECK(!is_open(sequence) && static_cast<uint32_t>(sequence) < sequences_.size());
+  Sequence& opened = sequences_[static_cast<uint32_t>(sequence)];
+  opened.open = true;
+  opened.pages.resize(layers_);
 }
 
 void KvCache::close(SequenceId sequence) {

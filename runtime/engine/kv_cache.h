@@ -39,12 +39,13 @@ class KvCache {
   static uint64_t bytes(const ModelSpec& spec, uint64_t positions, uint32_t sequences);
   static Needs needs(const ModelSpec& spec, uint32_t context, uint32_t sequences,
                      uint64_t piece_bytes);
-  // `lender` gives needs().pieces of `piece_bytes` and outlives the cache, unless that is 0.
+  // For ids below `ids`, of which `sequences` at most are open at once. `lender` gives
+  // needs().pieces of `piece_bytes` and outlives the cache, unless that is 0.
   static Result<KvCache> create(const ModelSpec& spec, uint32_t context, uint32_t sequences,
-                                uint64_t piece_bytes, KvLender lender);
+                                uint32_t ids, uint64_t piece_bytes, KvLender lender);
 
-  // kNoMemory when all sequences are open.
-  Result<SequenceId> open();
+  // Any of `sequences` ids that is not open.
+  void open(SequenceId sequence);
   void close(SequenceId sequence);
   uint32_t length(SequenceId sequence) const { return at(sequence).length; }
   uint32_t context() const { return context_; }

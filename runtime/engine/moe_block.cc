@@ -39,18 +39,58 @@ uint64_t dense_mlp(const Compute& compute, const ModelSpec& spec, const LayerWei
   return product_weight_bytes(gated) + product_weight_bytes(down);
 }
 
-MoeBlock::MoeBlock(const ModelSpec& spec, const ExpertOrder& order)
-    : spec_(spec), leaf_of_expert_(spec.layers.size()) {
-  CHECK(order.size() == spec.sparse_layers());
+MoeBlock::MoeBlock(const ModelSpec& spec, const ExpertOrder& order, const Placement& placement,
+                   uint32_t rank, ExpertExchange* exchange)
+    : spec_(spec),
+      placement_(placement),
+      rank_(rank),
+      exchange_(exchange),
+      router_of_layer_(spec.layers.size()),
+      leaf_of_expert_(spec.layers.size()) {
+  CHECK(order.size() == spec.sparse_layers() && placement.holders.size() == order.size());
   CHECK(spec.moe.top_k <= kTopKMax);
   const std::vector<uint16_t> layers = spec.router_layers();
-  for (size_t at = 0; at < layers.size(); ++at) {
+  for (uint32_t at = 0; at < layers.size(); ++at) {
+    router_of_layer_[layers[at]] = at;
     std::vector<uint16_t>& leaf = leaf_of_expert_[layers[at]];
     leaf.resize(spec.moe.experts);
     for (size_t place = 0; place < leaf.size(); ++place) {
       leaf[order[at][place]] = static_cast<uint16_t>(place);
     }
   }
+}
+
+std::span<const PlannedPick> MoeBlock::picks(uint32_t row) const {
+  return exchange_ != nullptr ? exchange_->picks(row) : plan_.of(row);
+}
+
+uint64_t MoeBlock::ranks_of(uint32_t row) const {
+  uint64_t ranks = 0;
+  for (const PlannedPick& pick : plan_.of(row)) ranks |= uint64_t{1} << pick.rank;
+  return ranks;
+}
+
+void MoeBlock::plan(uint32_t layer, uint32_t count, const Workspace& workspace) {
+  plan_ = plan_dispatch({.routed = {workspace.routed, size_t{count} * spec_.moe.top_k},
+                         .top_k = spec_.moe.top_k,
+                         .place_of = leaf_of_expert_[layer],
+                         .holders = placement_.holders[router_of_layer_[layer]],
+                         .rank = rank_,
+                         .ranks = placement_.ranks});
+}
+
+// This rank's rows to where they are needed, and the others' here.
+Status MoeBlock::bring_rows(const ExchangeStep& step, const Workspace& workspace) {
+  const size_t stride = padded(spec_.hidden);
+  if (exchange_ == nullptr) {
+    rows_ = {workspace.normed, stride, plan_.rows(), 0, plan_.rows()};
+    return {};
+  }
+  TRY_STATUS(exchange_->dispatch(step, plan_, workspace.normed, stride));
+  TRY_STATUS(exchange_->wait_for_rows());
+  rows_ = {exchange_->rows(), exchange_->stride(), exchange_->count(), exchange_->own_begin(),
+           exchange_->own_end()};
+  return {};
 }
 
 void MoeBlock::route(const Compute& compute, const LayerWeights& weights, uint32_t count,
@@ -73,31 +113,37 @@ void MoeBlock::route(const Compute& compute, const LayerWeights& weights, uint32
 
 // Rows sorted by expert: bucket_row lists each bucket's rows, bucket_at says where a row's pick
 // lies.
-void MoeBlock::fill_buckets(uint32_t count, Workspace& workspace) {
-  const uint32_t experts = spec_.moe.experts, picks = count * spec_.moe.top_k;
+void MoeBlock::fill_buckets(Workspace& workspace) {
+  const uint32_t experts = spec_.moe.experts, k = spec_.moe.top_k;
   bucket_begin_.assign(experts + 1, 0);
-  for (uint32_t pick = 0; pick < picks; ++pick) {
-    ++bucket_begin_[workspace.routed[pick].expert + 1U];
-  }
+  const auto each_pick = [&](const auto& visit) {
+    for (uint32_t row = 0; row < rows_.count; ++row) {
+      const std::span<const PlannedPick> of_row = picks(row);
+      for (uint32_t i = 0; i < k; ++i) {
+        if (of_row[i].rank == rank_) visit(row, i, of_row[i].expert);
+      }
+    }
+  };
+  each_pick([&](uint32_t, uint32_t, uint16_t expert) { ++bucket_begin_[expert + 1U]; });
   active_.clear();
   for (uint32_t expert = 0; expert < experts; ++expert) {
     if (bucket_begin_[expert + 1] != 0) active_.push_back(static_cast<uint16_t>(expert));
     bucket_begin_[expert + 1] += bucket_begin_[expert];
   }
   std::vector<uint32_t> next(bucket_begin_.begin(), bucket_begin_.end() - 1);
-  for (uint32_t pick = 0; pick < picks; ++pick) {
-    const uint32_t at = next[workspace.routed[pick].expert]++;
-    workspace.bucket_row[at] = pick / spec_.moe.top_k;
-    workspace.bucket_at[pick] = at;
-  }
+  each_pick([&](uint32_t row, uint32_t i, uint16_t expert) {
+    const uint32_t at = next[expert]++;
+    workspace.bucket_row[at] = row;
+    workspace.bucket_at[row * k + i] = at;
+  });
 }
 
 // A step whose cycle of experts does not fit the slots would push out everything: it sweeps. A
 // single row follows the policy, which knows what comes again.
-void MoeBlock::request(uint32_t layer, uint32_t count, ExpertCache& cache) const {
+void MoeBlock::request(uint32_t layer, ExpertCache& cache) const {
   const bool overflows = active_.size() * spec_.sparse_layers() > cache.slots();
   cache.request(static_cast<uint16_t>(layer), active_,
-                count > 1 && overflows ? CachePath::kSweep : CachePath::kKeep);
+                rows_.count > 1 && overflows ? CachePath::kSweep : CachePath::kKeep);
 }
 
 // Computes the experts in the order in which they become ready: resident ones while the others are
@@ -138,7 +184,7 @@ Status MoeBlock::compute_experts(const Compute& compute, ExpertCache& cache, Wor
       });
     };
     each_bucket([&](uint32_t begin, uint32_t tokens) {
-      kernels.pack(workspace.normed, hidden_stride, workspace.bucket_row + begin, tokens, hidden,
+      kernels.pack(rows_.x, rows_.stride, workspace.bucket_row + begin, tokens, hidden,
                    workspace.expert_rows + begin * hidden_stride);
     });
     run_products(compute.pool, kernels, gated);
@@ -150,33 +196,82 @@ Status MoeBlock::compute_experts(const Compute& compute, ExpertCache& cache, Wor
   }
 }
 
-// Leaves are gate weight × output; they are summed along the expert tree.
-void MoeBlock::combine(const Compute& compute, uint32_t layer, uint32_t count,
-                       Workspace& workspace) const {
+// The partials of one row that are due here, each the sum of its leaves along the expert tree. A
+// leaf is gate weight × output.
+void MoeBlock::sum_row_parts(const Compute& compute, uint32_t layer, uint32_t row,
+                             Workspace& workspace) {
   const std::vector<uint16_t>& leaf_of_expert = leaf_of_expert_[layer];
   const uint32_t k = spec_.moe.top_k;
   const size_t stride = padded(spec_.hidden);
-  compute.pool.split(count, k * stride, [&](uint32_t first, uint32_t last) {
-    std::array<std::pair<uint32_t, uint32_t>, kTopKMax> picks;  // leaf, pick
+  const std::span<const PlannedPick> of_row = picks(row);
+  const bool own = row >= rows_.own_begin && row < rows_.own_end;
+  std::array<uint32_t, kTopKMax> places;
+  std::array<float*, kTopKMax> leaves;
+  uint32_t parts = 0;
+  for (uint32_t i = 0; i < k;) {
+    uint32_t count = 0;
+    const uint32_t first = i;
+    for (; i < k && of_row[i].part == of_row[first].part; ++i) {
+      if (of_row[i].rank != rank_) continue;
+      float* leaf = workspace.expert_rows + workspace.bucket_at[row * k + i] * stride;
+      compute.kernels.scale(leaf, of_row[i].gate_weight, spec_.hidden, leaf);
+      places[count] = leaf_of_expert[of_row[i].expert];
+      leaves[count++] = leaf;
+    }
+    if (count == 0) continue;
+    const CombineToken token = {.places = {places.data(), count},
+                                .leaf_rows = {leaves.data(), count}};
+    float* sum = combine_token(compute.kernels, token, spec_.moe.experts, spec_.hidden);
+    if (own) {
+      own_parts_[(row - rows_.own_begin) * k + of_row[first].part] = sum;
+    } else {
+      std::memcpy(exchange_->outgoing(row, parts), sum, spec_.hidden * sizeof(float));
+    }
+    ++parts;
+  }
+}
+
+void MoeBlock::sum_parts(const Compute& compute, uint32_t layer, Workspace& workspace) {
+  own_parts_.assign(plan_.picks.size(), nullptr);
+  compute.pool.split(rows_.count, spec_.moe.top_k * padded(spec_.hidden),
+                     [&](uint32_t first, uint32_t last) {
+                       for (uint32_t row = first; row < last; ++row) {
+                         sum_row_parts(compute, layer, row, workspace);
+                       }
+                     });
+}
+
+// The partials of each own row, from here and elsewhere, along the expert tree.
+void MoeBlock::combine(const Compute& compute, uint32_t layer, Workspace& workspace) {
+  const std::vector<uint16_t>& leaf_of_expert = leaf_of_expert_[layer];
+  const uint32_t k = spec_.moe.top_k;
+  const size_t stride = padded(spec_.hidden);
+  compute.pool.split(plan_.rows(), k * stride, [&](uint32_t first, uint32_t last) {
     std::array<uint32_t, kTopKMax> places;
     std::array<float*, kTopKMax> rows;
     for (uint32_t row = first; row < last; ++row) {
-      for (uint32_t i = 0; i < k; ++i) {
-        const uint32_t pick = row * k + i;
-        picks[i] = {leaf_of_expert[workspace.routed[pick].expert], pick};
+      uint32_t parts = 0;
+      for (const PlannedPick& pick : plan_.of(row)) {
+        if (pick.part < parts) continue;
+        places[parts] = leaf_of_expert[pick.expert];
+        float* here = own_parts_[row * k + parts];
+        rows[parts] = here != nullptr ? here : exchange_->incoming(row, parts);
+        ++parts;
       }
-      std::sort(picks.begin(), picks.begin() + k);
-      for (uint32_t i = 0; i < k; ++i) {
-        const auto [leaf, pick] = picks[i];
-        places[i] = leaf;
-        rows[i] = workspace.expert_rows + workspace.bucket_at[pick] * stride;
-        compute.kernels.scale(rows[i], workspace.routed[pick].gate_weight, spec_.hidden, rows[i]);
-      }
-      const CombineToken token = {.places = {places.data(), k}, .leaf_rows = {rows.data(), k}};
+      const CombineToken token = {.places = {places.data(), parts},
+                                  .leaf_rows = {rows.data(), parts}};
       const float* sum = combine_token(compute.kernels, token, spec_.moe.experts, spec_.hidden);
       std::memcpy(workspace.update + row * stride, sum, spec_.hidden * sizeof(float));
     }
   });
+}
+
+Status MoeBlock::return_parts(const Compute& compute, uint32_t layer, Workspace& workspace) {
+  if (exchange_ != nullptr) TRY_STATUS(exchange_->begin_partials());
+  sum_parts(compute, layer, workspace);
+  if (exchange_ != nullptr) TRY_STATUS(exchange_->combine());
+  combine(compute, layer, workspace);
+  return {};
 }
 
 // Before the routed experts, whose reads are under way meanwhile.
@@ -213,19 +308,23 @@ void MoeBlock::add_shared(const Compute& compute, uint32_t count, Workspace& wor
 
 Status MoeBlock::run(const Compute& compute, uint32_t layer, const LayerWeights& weights,
                      uint32_t count, ExpertCache& cache, Workspace& workspace,
-                     uint64_t& weight_bytes, const Calls& calls) {
-  const bool shared = spec_.moe.shared_intermediate != 0;
-  pack_rows(compute.pool, compute.kernels, workspace.normed, padded(spec_.hidden), count,
-            spec_.hidden, workspace.packed);
-  route(compute, weights, count, workspace);
+                     uint64_t& weight_bytes, const Calls& calls, const ExchangeStep& exchange) {
+  const bool shared = spec_.moe.shared_intermediate != 0 && count > 0;
+  if (count > 0) {
+    pack_rows(compute.pool, compute.kernels, workspace.normed, padded(spec_.hidden), count,
+              spec_.hidden, workspace.packed);
+    route(compute, weights, count, workspace);
+    weight_bytes += matrix_bytes(weights.router.dtype, weights.router.rows, weights.router.cols);
+  }
   if (calls.reroute) calls.reroute({workspace.routed, size_t{count} * spec_.moe.top_k});
-  weight_bytes += matrix_bytes(weights.router.dtype, weights.router.rows, weights.router.cols);
-  fill_buckets(count, workspace);
-  request(layer, count, cache);
+  plan(layer, count, workspace);
+  TRY_STATUS(bring_rows(exchange, workspace));
+  fill_buckets(workspace);
+  if (!active_.empty()) request(layer, cache);
   if (shared) compute_shared(compute, weights, count, workspace, weight_bytes);
   calls.while_reading();
-  TRY_STATUS(compute_experts(compute, cache, workspace, weight_bytes));
-  combine(compute, layer, count, workspace);
+  if (!active_.empty()) TRY_STATUS(compute_experts(compute, cache, workspace, weight_bytes));
+  TRY_STATUS(return_parts(compute, layer, workspace));
   if (shared) add_shared(compute, count, workspace);
   return {};
 }

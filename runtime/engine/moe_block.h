@@ -5,8 +5,11 @@
 #include <span>
 #include <vector>
 
+#include "comm/dispatch_plan.h"
+#include "comm/expert_exchange.h"
 #include "experts/expert_cache.h"
 #include "experts/expert_order.h"
+#include "experts/placement.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/compute.h"
 #include "runtime/engine/dense_weights.h"
@@ -20,10 +23,14 @@ namespace switchyard {
 uint64_t dense_mlp(const Compute& compute, const ModelSpec& spec, const LayerWeights& weights,
                    uint32_t count, Workspace& workspace, float* y);
 
-// The routed experts of one layer: which tokens go where, and the sum of what comes back.
+// The routed experts of one layer: which tokens go where, and the sum of what comes back. With
+// ranks, this one computes its experts for all of them.
 class MoeBlock {
  public:
-  MoeBlock(const ModelSpec& spec, const ExpertOrder& order);
+  // `placement` as the model's layers that have routers; `exchange` outlives the block and is null
+  // where one rank is all there is.
+  MoeBlock(const ModelSpec& spec, const ExpertOrder& order, const Placement& placement,
+           uint32_t rank, ExpertExchange* exchange);
 
   struct Calls {
     // Replaces what the router chose, [count, top-k]; may be empty.
@@ -31,27 +38,53 @@ class MoeBlock {
     // Called when the misses are on their way and workspace.routed and .shared are done.
     std::function<void()> while_reading;
   };
-  // Over workspace.normed [count]; the layer's output rows go to workspace.update. Adds the bytes
-  // of weights read to `weight_bytes`. Errors name layer and expert.
+  // Over workspace.normed [count] (none is fine); the layer's output rows go to workspace.update.
+  // Adds the bytes of weights read to `weight_bytes`. `exchange` says what the ranks bring. Errors
+  // name layer and expert, or a rank.
   Status run(const Compute& compute, uint32_t layer, const LayerWeights& weights, uint32_t count,
-             ExpertCache& cache, Workspace& workspace, uint64_t& weight_bytes, const Calls& calls);
+             ExpertCache& cache, Workspace& workspace, uint64_t& weight_bytes, const Calls& calls,
+             const ExchangeStep& exchange);
+
+  // On which ranks each row's experts of the last run are computed, a bit each.
+  uint64_t ranks_of(uint32_t row) const;
 
  private:
+  // The rows whose experts are computed here; own ones are [own_begin, own_end).
+  struct Rows {
+    const float* x = nullptr;
+    size_t stride = 0;
+    uint32_t count = 0;
+    uint32_t own_begin = 0;
+    uint32_t own_end = 0;
+  };
+  std::span<const PlannedPick> picks(uint32_t row) const;
   void route(const Compute& compute, const LayerWeights& weights, uint32_t count,
              Workspace& workspace);
-  void fill_buckets(uint32_t count, Workspace& workspace);
-  void request(uint32_t layer, uint32_t count, ExpertCache& cache) const;
+  void plan(uint32_t layer, uint32_t count, const Workspace& workspace);
+  Status bring_rows(const ExchangeStep& step, const Workspace& workspace);
+  void fill_buckets(Workspace& workspace);
+  void request(uint32_t layer, ExpertCache& cache) const;
   Status compute_experts(const Compute& compute, ExpertCache& cache, Workspace& workspace,
                          uint64_t& weight_bytes);
-  void combine(const Compute& compute, uint32_t layer, uint32_t count, Workspace& workspace) const;
+  void sum_parts(const Compute& compute, uint32_t layer, Workspace& workspace);
+  void sum_row_parts(const Compute& compute, uint32_t layer, uint32_t row, Workspace& workspace);
+  void combine(const Compute& compute, uint32_t layer, Workspace& workspace);
+  Status return_parts(const Compute& compute, uint32_t layer, Workspace& workspace);
   void compute_shared(const Compute& compute, const LayerWeights& weights, uint32_t count,
                       Workspace& workspace, uint64_t& weight_bytes) const;
   void add_shared(const Compute& compute, uint32_t count, Workspace& workspace) const;
 
   const ModelSpec& spec_;
+  const Placement& placement_;
+  const uint32_t rank_;
+  ExpertExchange* const exchange_;
+  std::vector<uint32_t> router_of_layer_;              // [layers] in the placement
   std::vector<std::vector<uint16_t>> leaf_of_expert_;  // [layers][expert] places in the trees
-  std::vector<uint32_t> bucket_begin_;                 // [experts + 1]
-  std::vector<uint16_t> active_;                       // experts with tokens
+  DispatchPlan plan_;                                  // of this rank's own rows
+  Rows rows_;
+  std::vector<float*> own_parts_;       // [own rows][top-k] partials computed here
+  std::vector<uint32_t> bucket_begin_;  // [experts + 1]
+  std::vector<uint16_t> active_;        // experts with tokens
 };
 
 }  // namespace switchyard

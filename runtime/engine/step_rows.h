@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "runtime/base/ids.h"
 #include "scheduler/step_plan.h"
@@ -13,7 +12,6 @@ struct StepRow {
   SequenceId sequence{};
   uint32_t position = 0;
   TokenId token = 0;
-  bool wants_logits = false;
   bool prompt = false;
 };
 

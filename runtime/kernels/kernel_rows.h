@@ -31,6 +31,8 @@ constexpr Kernels kernel_row(const char* name, bool (*supported)()) {
           .matmul = body::matmul<V>,
           .gated_matmul = body::gated_matmul<V>,
           .rms_norm = body::rms_norm<V>,
+          .sum_of_squares = body::sum_of_squares<V>,
+          .normalise = body::normalise<V>,
           .rope = body::rope<V>,
           .attend = body::attend<V>,
           .add = body::add<V>,

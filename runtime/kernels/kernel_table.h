@@ -62,6 +62,12 @@ struct Kernels {
   void (*rms_norm)(const float* x, const float* weight, uint32_t n, uint32_t segment, float eps,
                    float* y);
 
+  // Its halves, for a row of which others hold a part: one segment's sum of squares, and what is
+  // done with their mean.
+  float (*sum_of_squares)(const float* x, uint32_t n);
+  void (*normalise)(const float* x, const float* weight, uint32_t n, float mean_square, float eps,
+                    float* y);
+
   // Rotates pairs (i, i + half) in place: a·cos − b·sin and b·cos + a·sin; the product with sin is
   // rounded first, then fused into the one with cos.
   void (*rope)(float* x, const float* cos, const float* sin, uint32_t half);

@@ -297,7 +297,7 @@ static void multiply_any(const Product& p, DType dtype, const float* packed, uin
 template <class V>
 static void matmul(const MatrixView& w, const float* packed, uint32_t tokens, uint32_t segment,
                    float* y, size_t y_stride, uint32_t block_begin, uint32_t block_end) {
-  const Product p = {w.data, nullptr, block_bytes(w.dtype, w.cols), w.cols, segment, y, y_stride};
+  const Product p = {w.data, nullptr, block_stride(w), w.cols, segment, y, y_stride};
   multiply_any<V, false>(p, w.dtype, packed, tokens, block_begin, block_end);
 }
 
@@ -305,8 +305,7 @@ template <class V>
 static void gated_matmul(const MatrixView& gate, const MatrixView& up, const float* packed,
                          uint32_t tokens, float* y, size_t y_stride, uint32_t block_begin,
                          uint32_t block_end) {
-  const Product p = {gate.data, up.data, block_bytes(gate.dtype, gate.cols), gate.cols, gate.cols,
-                     y,         y_stride};
+  const Product p = {gate.data, up.data, block_stride(gate), gate.cols, gate.cols, y, y_stride};
   multiply_any<V, true>(p, gate.dtype, packed, tokens, block_begin, block_end);
 }
 

@@ -132,6 +132,28 @@ size_t block_bytes(DType dtype, uint32_t cols) {
   return columns * kLanes * dtype_bytes(dtype);
 }
 
+size_t block_stride(const MatrixView& matrix) {
+  return matrix.block_stride != 0 ? matrix.block_stride : block_bytes(matrix.dtype, matrix.cols);
+}
+
+MatrixView columns_of(const MatrixView& matrix, uint32_t begin, uint32_t end) {
+  CHECK_THAT(begin % 2 == 0 && begin < end && end <= matrix.cols, "{} to {} of {}", begin, end,
+             matrix.cols);
+  MatrixView columns = matrix;
+  columns.data += offset_in_block(matrix.dtype, 0, begin);
+  columns.cols = end - begin;
+  columns.block_stride = block_stride(matrix);
+  return columns;
+}
+
+MatrixView blocks_of(const MatrixView& matrix, uint32_t begin, uint32_t end) {
+  CHECK_THAT(begin < end && end <= matrix.rows, "{} to {} of {}", begin, end, matrix.rows);
+  MatrixView blocks = matrix;
+  blocks.data += begin / kLanes * block_stride(matrix);
+  blocks.rows = end - begin / kLanes * kLanes;
+  return blocks;
+}
+
 size_t matrix_bytes(DType dtype, uint32_t rows, uint32_t cols) {
   return (size_t{rows} + kLanes - 1) / kLanes * block_bytes(dtype, cols);
 }

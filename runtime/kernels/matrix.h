@@ -20,12 +20,19 @@ struct MatrixView {
   DType dtype = DType::kF32;
   uint32_t rows = 0;
   uint32_t cols = 0;
+  size_t block_stride = 0;  // bytes from block to block; 0: they lie close
 
   uint32_t blocks() const { return (rows + kLanes - 1) / kLanes; }
 };
 
 // Bytes of one block of 16 rows, and of the whole matrix. A multiple of 32.
 size_t block_bytes(DType dtype, uint32_t cols);
+// From one block of a view to the next.
+size_t block_stride(const MatrixView& matrix);
+// Columns [begin, end) of a matrix; `begin` is even.
+MatrixView columns_of(const MatrixView& matrix, uint32_t begin, uint32_t end);
+// The blocks that hold rows [begin, end): from row begin / 16 · 16 on.
+MatrixView blocks_of(const MatrixView& matrix, uint32_t begin, uint32_t end);
 size_t matrix_bytes(DType dtype, uint32_t rows, uint32_t cols);
 
 // Rearranges up to 16 consecutive row-major rows into one block at `block`. `rows_here` in 1…16;

@@ -92,6 +92,15 @@ struct SumStack {
 };
 
 template <class V>
+static void normalise(const float* x, const float* weight, uint32_t n, float mean_square, float eps,
+                      float* y) {
+  const V factor = V::div(V::set1(1.0f), V::sqrt(V::set1(mean_square + eps)));
+  map_row<V>(x, n, y, [factor, weight](V v, uint32_t i, uint32_t count) {
+    return V::mul(V::mul(v, factor), V::load_first(weight + i, count));
+  });
+}
+
+template <class V>
 static void rms_norm(const float* x, const float* weight, uint32_t n, uint32_t segment, float eps,
                      float* y) {
   SumStack<V> stack;
@@ -100,11 +109,7 @@ static void rms_norm(const float* x, const float* weight, uint32_t n, uint32_t s
     stack.push(sum_of_squares<V>(x + i, count));
     i += count;
   }
-  const float mean = stack.total() / static_cast<float>(n);
-  const V factor = V::div(V::set1(1.0f), V::sqrt(V::set1(mean + eps)));
-  map_row<V>(x, n, y, [factor, weight](V v, uint32_t i, uint32_t count) {
-    return V::mul(V::mul(v, factor), V::load_first(weight + i, count));
-  });
+  normalise<V>(x, weight, n, stack.total() / static_cast<float>(n), eps, y);
 }
 
 template <class V>

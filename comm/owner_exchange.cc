@@ -1,0 +1,183 @@
+#include "comm/owner_exchange.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "comm/combine.h"
+#include "runtime/base/check.h"
+
+namespace switchyard {
+namespace {
+
+constexpr size_t kMarkFloats = sizeof(uint64_t) / sizeof(float);
+
+size_t all_nodes(const OwnerShape& shape) {
+  size_t nodes = 0;
+  for (const auto& of_rank : shape.nodes_of_rank) nodes += of_rank.size();
+  return nodes;
+}
+
+size_t outgoing_floats(const OwnerShape& shape, uint32_t rank) {
+  const size_t nodes = shape.nodes_of_rank[rank].size();
+  return shape.rows_max * std::max(nodes * shape.hidden, shape.hidden + kMarkFloats);
+}
+
+size_t incoming_floats(const OwnerShape& shape, uint32_t rank) {
+  const size_t nodes = all_nodes(shape) - shape.nodes_of_rank[rank].size();
+  return shape.rows_max * std::max(nodes * shape.hidden, shape.hidden + kMarkFloats);
+}
+
+}  // namespace
+
+OwnerExchange::OwnerExchange(World& world, OwnerShape shape)
+    : world_(world),
+      shape_(std::move(shape)),
+      outgoing_(outgoing_floats(shape_, world.rank())),
+      incoming_(incoming_floats(shape_, world.rank())),
+      bytes_to_(world.size()) {
+  CHECK(world.size() >= 2 && shape_.nodes_of_rank.size() == world.size());
+}
+
+uint64_t OwnerExchange::bytes(const OwnerShape& shape, uint32_t rank) {
+  return sizeof(float) * (outgoing_floats(shape, rank) + incoming_floats(shape, rank));
+}
+
+void OwnerExchange::send(uint32_t to, Channel channel, std::span<const float> floats) {
+  if (floats.empty()) return;
+  tickets_.push_back(world_.send(to, channel, std::as_bytes(floats)));
+  bytes_to_[to] += floats.size_bytes();
+}
+
+void OwnerExchange::receive(uint32_t from, Channel channel, std::span<float> floats) {
+  if (floats.empty()) return;
+  tickets_.push_back(world_.receive(from, channel, std::as_writable_bytes(floats)));
+}
+
+Status OwnerExchange::wait(uint32_t layer, const char* what) {
+  for (const World::Ticket ticket : tickets_) {
+    TRY_STATUS(world_.wait(ticket, {what, static_cast<int32_t>(layer)}));
+  }
+  tickets_.clear();
+  return {};
+}
+
+Status OwnerExchange::reduce(const Kernels& kernels, uint32_t layer,
+                             std::span<const uint8_t> owners, std::span<float* const> outputs,
+                             float* sums, size_t stride) {
+  const uint32_t self = world_.rank(), hidden = shape_.hidden;
+  CHECK(outputs.size() == nodes(self) && owners.size() <= shape_.rows_max);
+  std::vector<uint32_t> own;
+  for (uint32_t row = 0; row < owners.size(); ++row) {
+    if (owners[row] == self) own.push_back(row);
+  }
+  std::vector<size_t> begins(world_.size() + 1);  // of what each rank sends here
+  for (uint32_t rank = 0; rank < world_.size(); ++rank) {
+    const size_t floats = rank == self ? 0 : own.size() * nodes(rank) * hidden;
+    begins[rank + 1] = begins[rank] + floats;
+    receive(rank, Channel::kHeads, std::span(incoming_).subspan(begins[rank], floats));
+  }
+  float* to = outgoing_.data();
+  for (uint32_t rank = 0; rank < world_.size(); ++rank) {
+    float* const begin = to;
+    for (uint32_t row = 0; rank != self && row < owners.size(); ++row) {
+      if (owners[row] != rank) continue;
+      for (const float* output : outputs) {
+        std::memcpy(to, output + row * stride, hidden * sizeof(float));
+        to += hidden;
+      }
+    }
+    send(rank, Channel::kHeads, {begin, to});
+  }
+  TRY_STATUS(wait(layer, "partial sums of heads"));
+  std::vector<uint32_t> places;
+  std::vector<float*> rows;
+  for (size_t i = 0; i < own.size(); ++i) {
+    places.clear();
+    rows.clear();
+    for (uint32_t rank = 0; rank < world_.size(); ++rank) {
+      for (uint32_t node = 0; node < nodes(rank); ++node) {
+        places.push_back(shape_.nodes_of_rank[rank][node]);
+        rows.push_back(rank == self
+                           ? outputs[node] + own[i] * stride
+                           : incoming_.data() + begins[rank] + (i * nodes(rank) + node) * hidden);
+      }
+    }
+    const float* sum = combine_token(kernels, {places, rows}, shape_.leaves, hidden);
+    std::memcpy(sums + i * stride, sum, hidden * sizeof(float));
+  }
+  return {};
+}
+
+Status OwnerExchange::gather(uint32_t layer, std::span<const uint8_t> owners, float* x,
+                             size_t stride, std::span<uint64_t> marks) {
+  const uint32_t self = world_.rank();
+  const size_t width = shape_.hidden + kMarkFloats;
+  std::vector<size_t> counts(world_.size());
+  for (const uint8_t owner : owners) counts[owner] += 1;
+  float* to = outgoing_.data();
+  for (uint32_t row = 0; row < owners.size(); ++row) {
+    if (owners[row] != self) continue;
+    std::memcpy(to, x + row * stride, shape_.hidden * sizeof(float));
+    std::memcpy(to + shape_.hidden, &marks[row], sizeof(uint64_t));
+    to += width;
+  }
+  std::vector<const float*> from(world_.size());
+  size_t begin = 0;
+  for (uint32_t rank = 0; rank < world_.size(); ++rank) {
+    if (rank == self) continue;
+    from[rank] = incoming_.data() + begin;
+    receive(rank, Channel::kState, std::span(incoming_).subspan(begin, counts[rank] * width));
+    begin += counts[rank] * width;
+    send(rank, Channel::kState, {outgoing_.data(), to});
+  }
+  TRY_STATUS(wait(layer, "rows of their owners"));
+  for (uint32_t row = 0; row < owners.size(); ++row) {
+    if (owners[row] == self) continue;
+    const float*& at = from[owners[row]];
+    std::memcpy(x + row * stride, at, shape_.hidden * sizeof(float));
+    std::memcpy(&marks[row], at + shape_.hidden, sizeof(uint64_t));
+    at += width;
+  }
+  return {};
+}
+
+// A rank's nodes lie side by side.
+std::pair<uint32_t, uint32_t> OwnerExchange::leaves_of(uint32_t rank) const {
+  const auto begin_of = [&](uint32_t at) {
+    while (at < world_.size() && nodes(at) == 0) ++at;
+    return at == world_.size() ? shape_.leaves : shape_.nodes_of_rank[at].front();
+  };
+  if (nodes(rank) == 0) return {0, 0};
+  return {begin_of(rank), begin_of(rank + 1)};
+}
+
+Status OwnerExchange::share(uint32_t layer, std::span<float> values) {
+  const size_t count = values.size() / shape_.leaves;
+  const auto [first, last] = leaves_of(world_.rank());
+  std::vector<float> mine;
+  for (size_t i = 0; i < count; ++i) {
+    const auto own = values.subspan(i * shape_.leaves + first, last - first);
+    mine.insert(mine.end(), own.begin(), own.end());
+  }
+  std::vector<std::vector<float>> theirs(world_.size());
+  for (uint32_t rank = 0; rank < world_.size(); ++rank) {
+    if (rank == world_.rank()) continue;
+    const auto [begin, end] = leaves_of(rank);
+    theirs[rank].resize(count * (end - begin));
+    receive(rank, Channel::kHeads, theirs[rank]);
+    send(rank, Channel::kHeads, mine);
+  }
+  TRY_STATUS(wait(layer, "sums of squares"));
+  for (uint32_t rank = 0; rank < world_.size(); ++rank) {
+    if (rank == world_.rank()) continue;
+    const auto [begin, end] = leaves_of(rank);
+    for (size_t i = 0; i < count; ++i) {
+      std::copy_n(theirs[rank].begin() + static_cast<ptrdiff_t>(i * (end - begin)), end - begin,
+                  values.begin() + static_cast<ptrdiff_t>(i * shape_.leaves + begin));
+    }
+  }
+  return {};
+}
+
+}  // namespace switchyard

@@ -1,0 +1,123 @@
+#pragma once
+
+// The inside of an engine: engine.cc makes it, engine_step.cc runs it, engine_team.cc talks to
+// other ranks.
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/owner_exchange.h"
+#include "experts/expert_cache.h"
+#include "experts/expert_source.h"
+#include "runtime/device/worker_pool.h"
+#include "runtime/engine/attention_block.h"
+#include "runtime/engine/dense_weights.h"
+#include "runtime/engine/engine.h"
+#include "runtime/engine/kv_cache.h"
+#include "runtime/engine/logits_block.h"
+#include "runtime/engine/moe_block.h"
+#include "runtime/engine/rank_command.h"
+#include "runtime/engine/workspace.h"
+
+namespace switchyard {
+
+class Engine::Impl {
+ public:
+  Impl(const ModelSource& source, const Kernels& kernels, const EngineOptions& options);
+
+  void join_team(const ModelSource& source);
+
+  // A step, engine_step.cc.
+  Status check(const StepPlan& plan) const;
+  Status run_step(const RankCommand& command, const LogitsSink& sink, const BestSink& best);
+
+  // With other ranks, engine_team.cc. `order` does here and on the others what it says.
+  Status order(const RankCommand& command);
+  Status obey(const RankCommand& command);
+  Status serve();
+  Result<std::vector<RankReport>> rank_reports();
+  RankReport rank_report() const;
+  std::vector<ExchangeWay> choose_ways() const;
+  void end_team();
+
+  Result<SequenceId> free_sequence() const;
+  uint32_t home_for(SequenceId sequence) const;
+  Compute compute() { return {kernels, pool}; }
+  uint32_t expert_slots() const { return std::min(cache->slots(), experts); }
+
+  struct Sequence {
+    bool open = false;
+    uint32_t home = 0;    // the rank of its keys and values, unless heads are split
+    uint32_t length = 0;  // positions
+  };
+
+  const ModelSpec& spec;
+  const Kernels& kernels;
+  const TeamOptions team;
+  const Placement placement;  // the team's; alone: everything here
+  WorkerPool pool;
+  std::unique_ptr<ExpertSource> rank_experts;  // null: all of the source's
+  const ExpertSource& expert_source;
+  const uint32_t experts;  // that this rank holds, of all layers
+  MemoryPlan plan;
+  uint32_t logits_rows = 0;  // computed at once, the same on all ranks
+  DenseWeights weights;
+  Workspace workspace;
+  std::shared_ptr<Device> device;  // null: none
+  std::unique_ptr<ExpertCache> cache;
+  std::unique_ptr<ExpertExchange> exchange;       // null: alone
+  std::unique_ptr<OwnerExchange> owner_exchange;  // null: heads are not split
+  std::unique_ptr<MoeBlock> moe;
+  AttentionPart attention;
+  KvCache kv;                             // in slots of the cache, in part
+  std::vector<float> head_sums;           // of `attention`, where heads are split
+  std::shared_ptr<RoutingReplay> replay;  // null: the routers route
+  std::unique_ptr<RoutingWatch> watch;    // null: nobody asks
+  std::vector<Sequence> sequences;
+  uint32_t sequences_here = 0;  // with their keys and values on one rank, at most
+  Owners owners;
+  uint32_t steps = 0;
+  uint32_t layer_now = 0;
+  EngineCounters counters;
+  uint64_t load_bytes = 0;
+  Spans* spans = nullptr;
+  std::function<bool()> stop;
+
+ private:
+  void pump_reads();
+  void record(uint32_t track, const char* what, uint32_t layer, double begin) const;
+  Status lay_rows(const StepPlan& plan);
+  Status run_layers(const std::vector<ExchangeWay>& ways);
+  Status run_layer(uint32_t layer, ExchangeStep step);
+  Status attend(uint32_t layer);
+  Status run_experts(uint32_t layer, const ExchangeStep& step);
+  void choose_owners(uint32_t layer);
+  void norm_rows(std::span<const uint32_t> of, const std::vector<float>& weight);
+  void add_update(std::span<const uint32_t> to);
+  // engine_logits.cc
+  Status give_logits(const LogitsSink& sink, const BestSink& best);
+  Status give_home_logits(const std::vector<WantedRow>& all, bool only_best, const LogitsSink& sink,
+                          const BestSink& best);
+  Status send_home_logits(const std::vector<WantedRow>& all, bool only_best);
+  Status give_split_logits(const std::vector<WantedRow>& all, bool only_best,
+                           const LogitsSink& sink, const BestSink& best);
+  Status give_split_best(std::span<const WantedRow> some, VocabRange mine, const BestSink& best);
+  Status join_logits(size_t rows, VocabRange mine);
+  Result<std::span<const WantedRow>> compute_some(std::span<const WantedRow> mine, size_t at,
+                                                  VocabRange range);
+  std::span<const float> logits_of(size_t i, VocabRange range) const;
+
+  friend class Engine;
+  double pumped_seconds = 0;
+  std::vector<StepRow> rows;           // whose attention is computed here
+  std::vector<uint32_t> all_rows;      // 0 … rows − 1
+  std::vector<uint32_t> own_rows;      // of them, those whose experts this rank asks for
+  std::vector<uint32_t> rows_of_rank;  // [ranks] rows whose experts they ask for
+  std::vector<uint8_t> row_owners;     // [rows] where heads are split
+  std::vector<uint64_t> ranks_before;  // [rows] where the experts of the router before lay
+  std::vector<WantedRow> wanted;
+};
+
+}  // namespace switchyard

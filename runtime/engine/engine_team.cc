@@ -1,0 +1,173 @@
+// What an engine does because there are other ranks.
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "runtime/base/byte_fields.h"
+#include "runtime/base/check.h"
+#include "runtime/engine/engine_impl.h"
+
+namespace switchyard {
+namespace {
+
+constexpr uint64_t kReportBytesMax = uint64_t{64} << 20;
+
+std::string encode(const RankReport& report) {
+  std::string out;
+  for (const uint64_t value :
+       {report.expert_hits, report.expert_misses, report.expert_bytes_read, report.experts,
+        report.peak_rss_bytes, uint64_t{report.traffic.size()}}) {
+    put(out, value);
+  }
+  for (const LayerTraffic& layer : report.traffic) {
+    for (const uint64_t value :
+         {layer.tokens, layer.copies_out, layer.copies_back, layer.picks, layer.picks_here,
+          layer.computed, layer.gathers, layer.steps, uint64_t{layer.bytes_to.size()}}) {
+      put(out, value);
+    }
+    for (const uint64_t bytes : layer.bytes_to) put(out, bytes);
+  }
+  return out;
+}
+
+Result<RankReport> decode_report(std::string_view bytes) {
+  ByteCursor cursor(bytes);
+  RankReport report;
+  uint64_t layers = 0;
+  for (uint64_t* value : {&report.expert_hits, &report.expert_misses, &report.expert_bytes_read,
+                          &report.experts, &report.peak_rss_bytes, &layers}) {
+    *value = cursor.number<uint64_t>();
+  }
+  for (uint64_t i = 0; i < layers && cursor.ok(); ++i) {
+    LayerTraffic& layer = report.traffic.emplace_back();
+    uint64_t ranks = 0;
+    for (uint64_t* value :
+         {&layer.tokens, &layer.copies_out, &layer.copies_back, &layer.picks, &layer.picks_here,
+          &layer.computed, &layer.gathers, &layer.steps, &ranks}) {
+      *value = cursor.number<uint64_t>();
+    }
+    for (uint64_t rank = 0; rank < ranks && cursor.ok(); ++rank) {
+      layer.bytes_to.push_back(cursor.number<uint64_t>());
+    }
+  }
+  if (!cursor.at_end()) return fail(Code::kInternal, "a report that is none");
+  return report;
+}
+
+Result<RankReport> receive_report(World& world, uint32_t from) {
+  uint64_t length = 0;
+  TRY_STATUS(world.wait(
+      world.receive(from, Channel::kResults, std::as_writable_bytes(std::span(&length, 1))),
+      {"its report"}));
+  if (length > kReportBytesMax) return fail(Code::kInternal, "a report that is none");
+  std::string bytes(length, '\0');
+  TRY_STATUS(
+      world.wait(world.receive(from, Channel::kResults, std::as_writable_bytes(std::span(bytes))),
+                 {"its report"}));
+  return decode_report(bytes);
+}
+
+Status send_report(World& world, const RankReport& report) {
+  const std::string bytes = encode(report);
+  const uint64_t length = bytes.size();
+  TRY_STATUS(world.wait(world.send(0, Channel::kResults, std::as_bytes(std::span(&length, 1))),
+                        {"its report to leave"}));
+  return world.wait(world.send(0, Channel::kResults, std::as_bytes(std::span(bytes))),
+                    {"its report to leave"});
+}
+
+}  // namespace
+
+Result<SequenceId> Engine::Impl::free_sequence() const {
+  const auto free = std::ranges::find_if(sequences, [](const Sequence& one) { return !one.open; });
+  if (free != sequences.end()) return static_cast<SequenceId>(free - sequences.begin());
+  return fail(Code::kNoMemory, fmt::format("all {} sequences are in use", sequences.size()));
+}
+
+uint32_t Engine::Impl::home_for(SequenceId sequence) const {
+  std::vector<uint32_t> held(team.ranks());
+  for (const Sequence& one : sequences) held[one.home] += one.open ? 1 : 0;
+  return owners.of_sequence(static_cast<uint32_t>(sequence), held, sequences_here);
+}
+
+Status Engine::Impl::order(const RankCommand& command) {
+  if (!team.alone()) TRY_STATUS(tell(*team.world, command));
+  return obey(command);
+}
+
+Status Engine::Impl::obey(const RankCommand& command) {
+  const auto index = static_cast<uint32_t>(command.sequence);
+  switch (command.kind) {
+    case RankCommand::Kind::kOpen:
+      sequences[index] = {.open = true, .home = command.home, .length = 0};
+      if (team.splits_heads() || command.home == team.rank()) kv.open(command.sequence);
+      return {};
+    case RankCommand::Kind::kClose:
+      sequences[index] = {};
+      if (kv.is_open(command.sequence)) kv.close(command.sequence);
+      return {};
+    case RankCommand::Kind::kReset:
+      cache->reset_counters();
+      counters = {};
+      if (exchange) exchange->reset_traffic();
+      if (owner_exchange) owner_exchange->reset_traffic();
+      return {};
+    case RankCommand::Kind::kReport:
+      return team.rank() == 0 ? Status{} : send_report(*team.world, rank_report());
+    case RankCommand::Kind::kStep:
+    case RankCommand::Kind::kEnd:
+      return {};
+  }
+  return {};
+}
+
+Status Engine::Impl::serve() {
+  CHECK(team.rank() != 0);
+  while (true) {
+    const RankCommand command = TRY(hear(*team.world));
+    if (command.kind == RankCommand::Kind::kEnd) return {};
+    if (command.kind == RankCommand::Kind::kStep) {
+      TRY_STATUS(run_step(command, {}, {}));
+    } else {
+      TRY_STATUS(obey(command));
+    }
+  }
+}
+
+RankReport Engine::Impl::rank_report() const {
+  const ExpertCacheCounters of_cache = cache->counters();
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  RankReport report{.expert_hits = of_cache.hits,
+                    .expert_misses = of_cache.misses,
+                    .expert_bytes_read = of_cache.bytes_read,
+                    .experts = experts,
+                    .peak_rss_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024};
+  if (exchange) report.traffic = exchange->traffic();
+  return report;
+}
+
+Result<std::vector<RankReport>> Engine::Impl::rank_reports() {
+  TRY_STATUS(order({.kind = RankCommand::Kind::kReport}));
+  std::vector<RankReport> reports = {rank_report()};
+  for (uint32_t rank = 1; rank < team.ranks(); ++rank) {
+    reports.push_back(TRY(receive_report(*team.world, rank)));
+  }
+  return reports;
+}
+
+// How each layer's rows travel in the next step.
+std::vector<ExchangeWay> Engine::Impl::choose_ways() const {
+  const ExchangeWay way = team.layout == Layout::kC ? ExchangeWay::kGather : ExchangeWay::kSparse;
+  return std::vector<ExchangeWay>(team.alone() ? 0 : spec.sparse_layers(), way);
+}
+
+// Rank 0's engine ends: the others may go.
+void Engine::Impl::end_team() {
+  if (!team.alone() && team.rank() == 0) (void)tell(*team.world, {.kind = RankCommand::Kind::kEnd});
+}
+
+}  // namespace switchyard

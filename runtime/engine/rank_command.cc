@@ -1,0 +1,100 @@
+#include "runtime/engine/rank_command.h"
+
+#include "runtime/base/byte_fields.h"
+
+namespace switchyard {
+namespace {
+
+constexpr uint64_t kBytesMax = uint64_t{1} << 30;
+
+void put_part(std::string& out, const StepPart& part) {
+  put(out, static_cast<uint32_t>(part.sequence));
+  put(out, static_cast<uint8_t>(part.logits));
+  put(out, static_cast<uint8_t>(part.prompt ? 1 : 0));
+  put(out, static_cast<uint32_t>(part.tokens.size()));
+  for (const TokenId token : part.tokens) put(out, static_cast<uint32_t>(token));
+}
+
+bool take_part(ByteCursor& cursor, StepPart& part) {
+  part.sequence = static_cast<SequenceId>(cursor.number<uint32_t>());
+  const auto logits = cursor.number<uint8_t>();
+  part.logits = static_cast<LogitsWanted>(logits);
+  part.prompt = cursor.number<uint8_t>() != 0;
+  const auto tokens = cursor.number<uint32_t>();
+  if (!cursor.ok() || logits > static_cast<uint8_t>(LogitsWanted::kBest) ||
+      tokens > cursor.bytes_left() / sizeof(uint32_t)) {
+    return false;
+  }
+  for (uint32_t i = 0; i < tokens; ++i) {
+    part.tokens.push_back(static_cast<TokenId>(cursor.number<uint32_t>()));
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string encode(const RankCommand& command) {
+  std::string out;
+  put(out, static_cast<uint8_t>(command.kind));
+  put(out, static_cast<uint32_t>(command.sequence));
+  put(out, command.home);
+  put(out, command.number);
+  put(out, static_cast<uint32_t>(command.ways.size()));
+  for (const ExchangeWay way : command.ways) put(out, static_cast<uint8_t>(way));
+  put(out, static_cast<uint32_t>(command.plan.parts.size()));
+  for (const StepPart& part : command.plan.parts) put_part(out, part);
+  return out;
+}
+
+Result<RankCommand> decode_command(std::string_view bytes) {
+  const auto broken = [] { return fail(Code::kInternal, "an order that is none", "rank 0"); };
+  ByteCursor cursor(bytes);
+  RankCommand command;
+  const auto kind = cursor.number<uint8_t>();
+  command.kind = static_cast<RankCommand::Kind>(kind);
+  command.sequence = static_cast<SequenceId>(cursor.number<uint32_t>());
+  command.home = cursor.number<uint32_t>();
+  command.number = cursor.number<uint32_t>();
+  const auto ways = cursor.number<uint32_t>();
+  if (!cursor.ok() || kind > static_cast<uint8_t>(RankCommand::Kind::kEnd) ||
+      ways > cursor.bytes_left()) {
+    return broken();
+  }
+  for (uint32_t i = 0; i < ways; ++i) {
+    command.ways.push_back(static_cast<ExchangeWay>(cursor.number<uint8_t>() & 1));
+  }
+  const auto parts = cursor.number<uint32_t>();
+  if (parts > cursor.bytes_left()) return broken();
+  for (uint32_t i = 0; i < parts; ++i) {
+    if (!take_part(cursor, command.plan.parts.emplace_back())) return broken();
+  }
+  if (!cursor.at_end()) return broken();
+  return command;
+}
+
+Status tell(World& world, const RankCommand& command) {
+  const std::string bytes = encode(command);
+  const uint64_t length = bytes.size();
+  std::vector<World::Ticket> tickets;
+  for (uint32_t peer = 1; peer < world.size(); ++peer) {
+    tickets.push_back(world.send(peer, Channel::kControl, std::as_bytes(std::span(&length, 1))));
+    tickets.push_back(world.send(peer, Channel::kControl, std::as_bytes(std::span(bytes))));
+  }
+  for (const World::Ticket ticket : tickets) TRY_STATUS(world.wait(ticket, {"orders to arrive"}));
+  return {};
+}
+
+Result<RankCommand> hear(World& world) {
+  uint64_t length = 0;
+  const World::Ticket first =
+      world.receive(0, Channel::kControl, std::as_writable_bytes(std::span(&length, 1)));
+  TRY_STATUS(world.wait(first, {.what = "orders", .patient = true}));
+  if (length > kBytesMax) return fail(Code::kInternal, "an order that is none", "rank 0");
+  std::string bytes(length, '\0');
+  const World::Ticket second =
+      world.receive(0, Channel::kControl, std::as_writable_bytes(std::span(bytes)));
+  TRY_STATUS(world.wait(second, {"orders"}));
+  return decode_command(bytes);
+}
+
+}  // namespace switchyard
