@@ -1,5 +1,7 @@
 #include "comm/simulated_world.h"
 
+#include <sched.h>
+
 #include <thread>
 #include <vector>
 
@@ -37,10 +39,19 @@ class RankWorld final : public SimulatedWorld {
   Simulation& simulation_;
 };
 
+// Of the calling thread; where that is not allowed, it goes without.
+void stay_on_processor(int processor) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(processor, &set);
+  static_cast<void>(::sched_setaffinity(0, sizeof set, &set));
+}
+
 }  // namespace
 
 SimulatedHub::SimulatedHub(uint32_t ranks, const SimulatedOptions& options)
-    : simulation_(std::make_unique<Simulation>(ranks, options)) {
+    : one_processor_(options.one_processor),
+      simulation_(std::make_unique<Simulation>(ranks, options)) {
   for (uint32_t rank = 0; rank < ranks; ++rank) {
     worlds_.push_back(std::make_unique<RankWorld>(rank, ranks, *simulation_));
   }
@@ -51,9 +62,11 @@ SimulatedHub::~SimulatedHub() = default;
 SimulatedWorld& SimulatedHub::world(uint32_t rank) { return *worlds_[rank]; }
 
 void SimulatedHub::run(const std::function<void(SimulatedWorld&)>& body) {
+  const int processor = one_processor_ ? ::sched_getcpu() : -1;
   std::vector<std::thread> threads;
   for (const auto& world : worlds_) {
-    threads.emplace_back([this, &body, &world = *world] {
+    threads.emplace_back([&, &world = *world] {
+      if (processor >= 0) stay_on_processor(processor);
       simulation_->await_turn(world.rank());
       body(world);
       simulation_->end(world.rank());

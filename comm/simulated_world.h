@@ -42,6 +42,9 @@ struct SimulatedOptions {
   double out_bytes_per_second = 0, in_bytes_per_second = 0;  // of each rank's links; 0: no limit
   double stall_max_seconds = 0;  // a rank that can go on does so at a time within this
   SimulatedFault fault = {};
+  // Keeps the threads of one run on one processor, on which the next rank goes on several times
+  // sooner. Threads that a rank starts inherit it.
+  bool one_processor = true;
 };
 
 class SimulatedWorld : public World {
@@ -76,6 +79,7 @@ class SimulatedHub {
   uint64_t bytes_sent(uint32_t from, uint32_t to) const;  // that messages were begun with
 
  private:
+  const bool one_processor_;
   const std::unique_ptr<Simulation> simulation_;
   std::vector<std::unique_ptr<SimulatedWorld>> worlds_;
 };

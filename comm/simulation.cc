@@ -32,6 +32,7 @@ Simulation::Simulation(uint32_t ranks, const SimulatedOptions& options)
 // --- What happens, and when
 
 void Simulation::add(What what, double at, uint32_t from, uint32_t to) {
+  polls_ += what == What::kPolls ? 1 : 0;
   events_.push({at, prng_.next(), what, from, to, 0, 0, 0});
 }
 
@@ -50,6 +51,7 @@ void Simulation::go_on(uint32_t rank, double at) {
 }
 
 void Simulation::start() {
+  CHECK_THAT(happened_ == 0, "a simulation runs once");
   for (uint32_t rank = 0; rank < ranks_; ++rank) go_on(rank, 0);
   const SimulatedFault& fault = options_.fault;
   if (fault.kind != Kind::kNone && !fault.is_of_message() && fault.at_message == 0) {
@@ -103,6 +105,9 @@ std::optional<uint32_t> Simulation::next() {
 std::optional<uint32_t> Simulation::happen(const Event& event) {
   note(event.what, event.from, event.to, event.flow);
   switch (event.what) {
+    case What::kPolls:
+      polls_ -= 1;
+      return event.to;
     case What::kGoesOn:
       return event.to;
     case What::kReaches: {

@@ -56,7 +56,7 @@ class Simulation {
     double finish = 0;
   };
 
-  enum class What : uint8_t { kGoesOn, kReaches, kArrives, kTold, kGone, kFault };
+  enum class What : uint8_t { kGoesOn, kPolls, kReaches, kArrives, kTold, kGone, kFault };
   struct Event {
     double at;
     uint64_t tie;
@@ -91,6 +91,7 @@ class Simulation {
   void learn_gone(uint32_t rank, uint32_t gone);
 
   Result<bool> look(uint32_t rank, World::Ticket ticket, const Awaited& awaited);
+  double poll_seconds();
   void fail(uint32_t rank, Error error);
   Alarm first_alarm() const;
   void raise(const Alarm& alarm);
@@ -112,6 +113,8 @@ class Simulation {
   std::vector<Seat> seats_;
   std::vector<uint64_t> sent_;  // [from, to] bytes
   std::priority_queue<Event, std::vector<Event>, Later> events_;
+  uint64_t polls_ = 0;       // of events_, ranks that have polled in vain
+  uint64_t idle_polls_ = 0;  // of late, with nothing else in events_
   uint64_t log_ = 0, happened_ = 0;
 
   SimulatedLinks links_;

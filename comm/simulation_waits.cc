@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <utility>
 
 #include "comm/simulation.h"
@@ -12,8 +13,10 @@ namespace switchyard {
 
 namespace {
 
-// What a poll in vain takes, so that time passes for those who do nothing but poll.
+// What a poll in vain takes, so that time passes for those who do nothing but poll; when nothing
+// but polls has happened for so many of them, time passes ever faster.
 constexpr double kPollSeconds = 1e-6;
+constexpr uint64_t kIdlePollsMax = 10'000;
 
 }  // namespace
 
@@ -60,6 +63,12 @@ Status Simulation::wait(uint32_t rank, World::Ticket ticket, const Awaited& awai
   return {};
 }
 
+double Simulation::poll_seconds() {
+  idle_polls_ = events_.size() == polls_ ? idle_polls_ + 1 : 0;
+  if (idle_polls_ <= kIdlePollsMax) return kPollSeconds;
+  return std::ldexp(kPollSeconds, static_cast<int>(idle_polls_ - kIdlePollsMax));
+}
+
 Result<bool> Simulation::poll(uint32_t rank, World::Ticket ticket) {
   CHECK_THAT(running_ == rank, "rank {} while {} runs", rank, running_);
   if (TRY(look(rank, ticket, {}))) return true;
@@ -67,8 +76,15 @@ Result<bool> Simulation::poll(uint32_t rank, World::Ticket ticket) {
     if (now_ < silent_since(rank, of) + options_.limits.silence_seconds) continue;
     fail(rank, silent_error(of, options_.limits.silence_seconds, {}));
   }
-  add(What::kGoesOn, now_ + kPollSeconds, rank, rank);
-  give_way(rank);
+  const double seconds = poll_seconds();
+  if (seconds > options_.limits.wait_seconds) {
+    const Message& message = seats_[rank].messages.at(ticket);
+    fail(rank, deadlock_error(message.peer, message.sends, {"a message"}));
+  }
+  if (!seats_[rank].error) {
+    add(What::kPolls, now_ + seconds, rank, rank);
+    give_way(rank);
+  }
   return look(rank, ticket, {});
 }
 

@@ -13,13 +13,14 @@
 namespace switchyard {
 namespace {
 
+using testing::AnyOf;
 using testing::StartsWith;
 using Kind = SimulatedFault::Kind;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr uint64_t kSchedules = 100;
 #else
-constexpr uint64_t kSchedules = 1000;
+constexpr uint64_t kSchedules = 2000;
 #endif
 
 struct Outcome {
@@ -224,7 +225,7 @@ TEST(SimulatedWorld, ARankThatEndedOrLeftIsNamed) {
 }
 
 TEST(SimulatedWorld, WhoOnlyPollsLearnsOfALossToo) {
-  SimulatedHub hub(2, {.limits = {.silence_seconds = 0.001}, .fault = {.kind = Kind::kLoseRank}});
+  SimulatedHub hub(2, {.fault = {.kind = Kind::kLoseRank}});
   hub.run([](SimulatedWorld& world) {
     auto bytes = filled(4);
     const auto ticket = world.receive(1 - world.rank(), Channel::kRows, bytes);
@@ -232,6 +233,23 @@ TEST(SimulatedWorld, WhoOnlyPollsLearnsOfALossToo) {
     while (over && !*over) over = world.poll(ticket);
     ASSERT_FALSE(over);
     EXPECT_THAT(to_line(over.error()), StartsWith("rank 0: "));
+  });
+}
+
+TEST(SimulatedWorld, WhoOnlyPollsLearnsOfADeadlockToo) {
+  SimulatedHub hub(3, {});
+  hub.run([](SimulatedWorld& world) {
+    auto bytes = filled(4);
+    const uint32_t from = (world.rank() + 1) % 3;
+    const auto ticket = world.receive(from, Channel::kRows, bytes);
+    Result<bool> over = false;
+    while (over && !*over) over = world.poll(ticket);
+    ASSERT_FALSE(over);
+    EXPECT_THAT(to_line(over.error()),
+                AnyOf("rank " + std::to_string(from) +
+                          ": deadlock, nobody can go on: waiting for a message from rank " +
+                          std::to_string(from),
+                      "rank " + std::to_string(from) + ": left"));
   });
 }
 
