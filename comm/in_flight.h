@@ -22,6 +22,7 @@ struct Message {
   enum class State : uint8_t { kInFlight, kOver, kWrongLength };
 
   uint32_t peer = 0;
+  bool sends = false;
   Channel channel = Channel::kControl;
   const std::byte* source = nullptr;  // of a send
   std::byte* target = nullptr;        // of a receive

@@ -86,8 +86,11 @@ World::Ticket LoopbackWorld::send(uint32_t to, Channel channel, std::span<const 
   CHECK_THAT(to < size() && to != rank(), "rank {} to {}", rank(), to);
   const std::lock_guard lock(hub_->mutex);
   if (seat_.error) return Ticket{};
-  const auto [ticket, message] = seat_.messages.add(
-      {.peer = to, .channel = channel, .source = bytes.data(), .bytes = bytes.size()});
+  const auto [ticket, message] = seat_.messages.add({.peer = to,
+                                                     .sends = true,
+                                                     .channel = channel,
+                                                     .source = bytes.data(),
+                                                     .bytes = bytes.size()});
   Flow& flow = hub_->flows[hub_->flows.index(rank(), to, channel)];
   flow.sent.push(*message);
   meet(flow, to);

@@ -46,6 +46,14 @@ Error length_error(uint32_t rank, size_t bytes, size_t bytes_came, const Awaited
           {}};
 }
 
+Error deadlock_error(uint32_t rank, bool sends, const Awaited& awaited) {
+  return {Code::kInternal,
+          fmt::format("deadlock, nobody can go on: waiting for {} {} rank {}", to_text(awaited),
+                      sends ? "to" : "from", rank),
+          place(rank),
+          {}};
+}
+
 Error left_error(uint32_t rank, const Error& error) {
   Error told = error;
   told.where = error.where.empty() ? place(rank) : place(rank) + ": " + error.where;

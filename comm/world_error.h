@@ -22,6 +22,8 @@ Error silent_error(uint32_t rank, double seconds, const Awaited& awaited);
 Error gone_error(uint32_t rank, const Awaited& awaited);
 // `rank` sent `bytes_came` where `bytes` were asked for.
 Error length_error(uint32_t rank, size_t bytes, size_t bytes_came, const Awaited& awaited);
+// Nobody can go on; this rank waits for `rank`, to take (`sends`) or to send something.
+Error deadlock_error(uint32_t rank, bool sends, const Awaited& awaited);
 // What the others are told when `rank` leaves with `error`.
 Error left_error(uint32_t rank, const Error& error);
 
