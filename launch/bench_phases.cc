@@ -1,6 +1,5 @@
 #include "launch/bench_phases.h"
 
-#include <algorithm>
 #include <span>
 
 #include "launch/engine_flags.h"
@@ -9,10 +8,6 @@
 
 namespace switchyard {
 namespace {
-
-TokenId best_token(std::span<const float> logits) {
-  return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-}
 
 // Sequences that are closed together.
 class Sequences {
@@ -57,20 +52,19 @@ Result<Phase> time_decode(Engine& engine, const std::vector<std::vector<TokenId>
   Sequences sequences(engine);
   StepPlan plan;
   std::vector<TokenId> next;
-  const auto keep_best = [&](SequenceId, uint32_t, std::span<const float> logits) {
-    next.push_back(best_token(logits));
-  };
+  const auto keep = [&](SequenceId, uint32_t, TokenId best) { next.push_back(best); };
   for (const std::vector<TokenId>& prompt : prompts) {
     const SequenceId sequence = TRY(sequences.open());
-    plan.parts.push_back({sequence, {}, LogitsWanted::kLast});
-    TRY_STATUS(feed_tokens(engine, sequence, prompt, LogitsWanted::kLast, keep_best, {}));
+    plan.parts.push_back({sequence, prompt, LogitsWanted::kBest, true});
+    TRY_STATUS(engine.step({{plan.parts.back()}}, {}, keep));
   }
   engine.reset_counters();
   const double begin = now_seconds();
+  for (StepPart& part : plan.parts) part.prompt = false;
   for (uint32_t step = 0; step < tokens; ++step) {
     for (size_t i = 0; i < next.size(); ++i) plan.parts[i].tokens = {next[i]};
     next.clear();
-    TRY_STATUS(engine.step(plan, keep_best));
+    TRY_STATUS(engine.step(plan, {}, keep));
   }
   return Phase{now_seconds() - begin, engine.counters()};
 }

@@ -7,6 +7,7 @@
 #include <new>
 #include <ostream>
 
+#include "comm/world.h"
 #include "launch/commands/commands.h"
 #include "launch/options.h"
 #include "launch/version.h"
@@ -32,7 +33,14 @@ std::string help_page() {
   return page;
 }
 
+// Rank 0 speaks for all, unless it is lost itself.
+bool speaks(const Error& error, const Console& console) {
+  if (console.world == nullptr || console.world->rank() == 0) return true;
+  return console.world->rank() == 1 && error.code == Code::kUnavailable && error.where == "rank 0";
+}
+
 int print_error(const Error& error, Console& console) {
+  if (!speaks(error, console)) return static_cast<int>(error.code);
   console.err << "switchyard: " << to_line(error) << std::endl;
   return static_cast<int>(error.code);
 }
@@ -45,7 +53,11 @@ Result<int> run_command_line(const Command& command, const std::vector<std::stri
     console.out << *help;
     return 0;
   }
-  return body(console);
+  const bool leads = console.world == nullptr || console.world->rank() == 0;
+  if (!leads && !body.serve) return 0;
+  auto done = leads ? body.run(console) : body.serve(console);
+  if (!done && console.world != nullptr) console.world->leave(done.error());
+  return done;
 }
 
 Result<int> run_arguments(const std::vector<std::string>& arguments, Console& console) {

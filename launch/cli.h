@@ -12,10 +12,14 @@ namespace switchyard {
 
 class OptionList;
 
-// One sub-command. `prepare` adds its options and returns what runs once they are parsed; that
-// gives the exit code, or an error which is printed as one line.
+// One sub-command. `prepare` adds its options and returns what runs once they are parsed.
 struct Command {
-  using Body = std::function<Result<int>(Console&)>;
+  // Give the exit code, or an error which is printed as one line.
+  struct Body {
+    std::function<Result<int>(Console&)> run;
+    // What the ranks of a job other than 0 do meanwhile; empty: nothing.
+    std::function<Result<int>(Console&)> serve = {};
+  };
   std::string name;
   std::string help;      // one line
   std::string examples;  // whole command lines, indented, each ended by a newline

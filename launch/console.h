@@ -4,6 +4,8 @@
 
 namespace switchyard {
 
+class World;
+
 // Where a command reads and writes: results go to `out`, everything else to `err`. Borrowed.
 struct Console {
   std::istream& in;
@@ -11,6 +13,7 @@ struct Console {
   std::ostream& err;
   bool out_is_terminal = false;
   bool err_is_terminal = false;
+  World* world = nullptr;  // of the job whose rank this process is; null: it is alone
 };
 
 }  // namespace switchyard

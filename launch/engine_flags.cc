@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <ostream>
 
+#include "comm/world.h"
 #include "experts/expert_source.h"
 #include "launch/cpu_limit.h"
 #include "launch/machine.h"
 #include "launch/memory_limit.h"
 #include "launch/options.h"
-#include "launch/progress.h"
+#include "launch/parse.h"
+#include "launch/version.h"
 #include "runtime/base/align.h"
 #include "runtime/base/units.h"
 #include "runtime/device/device.h"
@@ -78,6 +80,18 @@ void EngineFlags::add_to(OptionList& list) {
       "spoilt is spared the next time, unless the rate is 1; an expert whose reads fail twice "
       "running ends the run");
   list.count("--chunk", chunk, 1, kChunkMax, "tokens of a prompt computed together at most");
+  list.count("--ranks", ranks, 1, kRanksMax,
+             "ranks that are threads of this process and share its memory and cores; under mpirun "
+             "or srun each process is one");
+  list.text("--layout", "auto|A|B|C", layout,
+            "how ranks share the work: A: a sequence's attention on one, experts on all; B: heads "
+            "of attention on all as well; C: as A, every row to every rank; auto: A or C by layer "
+            "and step");
+  list.text("--placement", "plain|grouped|replicated|random[:SEED]", placement,
+            "which ranks hold which experts: in stretches by number, of the expert order (the "
+            "default), those with hot experts on several ranks, or by chance");
+  list.text("--owners", "none|predicted|random[:SEED]|adversarial", owners,
+            "which rank takes a token before its router has spoken; default: none");
 }
 
 uint32_t default_context(uint64_t prompt, int64_t tokens, uint32_t limit) {
@@ -85,8 +99,64 @@ uint32_t default_context(uint64_t prompt, int64_t tokens, uint32_t limit) {
   return static_cast<uint32_t>(std::min<uint64_t>(round_up(wanted, kContextUnit), limit));
 }
 
+namespace {
+
+// "random" or "random:SEED": the seed.
+std::optional<uint64_t> random_seed(std::string_view text) {
+  constexpr std::string_view kRandom = "random";
+  if (text == kRandom) return 1;
+  if (!text.starts_with("random:")) return std::nullopt;
+  const auto seed = parse_seed(text.substr(kRandom.size() + 1));
+  return seed ? std::optional(*seed) : std::nullopt;
+}
+
+Result<Placement> choose_placement(const std::string& name, const ModelSource& source,
+                                   uint32_t ranks) {
+  const ExpertOrder& order = source.expert_order();
+  const uint32_t experts = source.spec().moe.experts;
+  if (name == "grouped") return place_by_order(order, ranks);
+  if (name == "plain") return place_by_order(plain_order(order.size(), experts), ranks);
+  if (const auto seed = random_seed(name)) {
+    return place_at_random(order.size(), experts, ranks, *seed);
+  }
+  return fail(Code::kUsage, fmt::format("no placement is named '{}'", name), "--placement",
+              "plain, grouped, replicated or random[:SEED]");
+}
+
+// How the ranks share the work; and what this process has, among its own.
+Status choose_team(const EngineFlags& flags, const ModelSource& source, World* world,
+                   EngineOptions& options) {
+  TeamOptions& team = options.team;
+  if (world != nullptr && flags.ranks) {
+    return fail(Code::kUsage, "the ranks of this job are its processes", "--ranks",
+                "leave it out, or start without mpirun and srun");
+  }
+  team.world = world;
+  team.threads = flags.ranks.value_or(1);
+  const uint32_t ranks = world != nullptr ? world->size() : team.threads;
+  const auto layout = parse_layout(flags.layout.value_or("auto"));
+  if (!layout) {
+    return fail(Code::kUsage, fmt::format("no layout is named '{}'", *flags.layout), "--layout",
+                "auto, A, B or C");
+  }
+  team.layout = *layout;
+  team.owners = TRY(parse_owners(flags.owners.value_or("none")));
+  team.placement = TRY(choose_placement(flags.placement.value_or("grouped"), source, ranks));
+  team.facts = {{"build", version_text()}};
+  options.memory_bytes /= team.threads;
+  options.threads = std::max(1U, options.threads / team.threads);
+  if (flags.expert_memory && flags.expert_memory->ends_with('%')) {
+    options.expert_bytes_max /= ranks;  // a share of what a rank holds
+  } else if (flags.expert_memory) {
+    options.expert_bytes_max /= team.threads;
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source,
-                                     uint32_t context, uint64_t other_bytes) {
+                                     uint32_t context, uint64_t other_bytes, World* world) {
   EngineOptions options;
   options.memory_bytes = TRY(memory_bytes(flags));
   options.expert_bytes_max = TRY(expert_bytes_max(flags, source));
@@ -104,6 +174,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   }
   TRY_STATUS(choose_device(flags, options));
   options.chunk = flags.chunk.value_or(0);
+  TRY_STATUS(choose_team(flags, source, world, options));
   options.context = context;
   options.other_bytes = other_bytes;
   return options;
@@ -120,22 +191,6 @@ Status check_context(const std::optional<uint32_t>& context, const ModelSource& 
   if (context.value_or(0) <= positions_max) return {};
   return fail(Code::kUsage, fmt::format("--context {} is past the model's {} positions", *context,
                                         positions_max));
-}
-
-Result<std::unique_ptr<Engine>> start_engine(const ModelSource& source,
-                                             const EngineOptions& options, Console& console) {
-  std::unique_ptr<Engine> engine;
-  {
-    Progress progress(console, "loading");
-    LoadProgress load;
-    load.report = [&](uint64_t done, uint64_t all) { progress.update(done, all); };
-    engine = TRY(Engine::create(source, options, load));
-  }
-  for (const std::string& warning : source.spec().warnings) {
-    print_warning(warning, console);
-  }
-  if (!engine->warning().empty()) print_warning(engine->warning(), console);
-  return engine;
 }
 
 void print_warning(const std::string& text, Console& console) {

@@ -14,6 +14,7 @@
 namespace switchyard {
 
 class OptionList;
+class World;
 
 struct EngineFlags {
   std::optional<uint32_t> threads;
@@ -29,6 +30,10 @@ struct EngineFlags {
   std::optional<std::string> device;
   std::optional<std::string> order;
   std::optional<uint32_t> chunk;
+  std::optional<uint32_t> ranks;
+  std::optional<std::string> layout;
+  std::optional<std::string> placement;
+  std::optional<std::string> owners;
 
   void add_to(OptionList& options);
 };
@@ -40,21 +45,18 @@ inline constexpr uint32_t kOpenEndedTokens = 4096;  // room for -n -1 when --con
 uint32_t default_context(uint64_t prompt, int64_t tokens, uint32_t limit);
 
 // The options they stand for, with `context` positions beside `other_bytes` that the command itself
-// holds; what is not given comes from the machine. kUsage;
-// kNoMemory when --memory is missing and the machine does not tell.
+// holds; what is not given comes from the machine. `world`: of the job whose rank this process is;
+// null: it is alone, or all of --ranks. kUsage; kNoMemory when --memory is missing and the machine
+// does not tell.
 Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source,
-                                     uint32_t context, uint64_t other_bytes);
+                                     uint32_t context, uint64_t other_bytes,
+                                     World* world = nullptr);
 
 // The model at `path` in the order that --order gives its experts.
 Result<std::unique_ptr<ModelSource>> open_model(const EngineFlags& flags, const std::string& path);
 
 // kUsage when --context is past what the model was made for.
 Status check_context(const std::optional<uint32_t>& context, const ModelSource& source);
-
-// Engine::create with a progress line on the console, then the model's and the engine's
-// warnings. Nothing but the progress is printed before an error.
-Result<std::unique_ptr<Engine>> start_engine(const ModelSource& source,
-                                             const EngineOptions& options, Console& console);
 
 // One line on standard error, control characters escaped: it may quote a file.
 void print_warning(const std::string& text, Console& console);

@@ -14,6 +14,7 @@
 #include "launch/bench_report.h"
 #include "launch/commands/commands.h"
 #include "launch/cpu_limit.h"
+#include "launch/crew.h"
 #include "launch/engine_flags.h"
 #include "launch/json_output.h"
 #include "launch/machine.h"
@@ -50,7 +51,6 @@ struct BenchOptions {
   std::optional<uint32_t> tokens;
   std::optional<uint32_t> repeat;
   std::optional<uint64_t> seed;
-  std::optional<std::string> layout;
   std::optional<std::string> replay_routing;
   std::optional<std::string> json;
 };
@@ -86,6 +86,31 @@ struct BenchRows {
   }
 };
 
+// Null: the routers route. The model computes as many experts a token as the trace has.
+Result<std::shared_ptr<RoutingReplay>> routing_replay(const BenchOptions& options,
+                                                      ModelSource& source, Console& console) {
+  if (!options.replay_routing) return nullptr;
+  std::string warning;
+  const RoutingTrace trace = TRY(read_trace(*options.replay_routing, warning));
+  if (!warning.empty()) print_warning(warning, console);
+  auto replay = RoutingReplay::create(trace, source.spec(), options.batch.value_or(1));
+  if (!replay) {
+    replay.error().where = *options.replay_routing;
+    return tl::unexpected(replay.error());
+  }
+  source.set_top_k(replay->shape().top_k);
+  return std::make_shared<RoutingReplay>(*std::move(replay));
+}
+
+// On another rank than 0.
+Result<int> serve_bench(const BenchOptions& options, Console& console) {
+  return serve_rank(options.engine, options.model, console,
+                    [&](ModelSource& source, EngineOptions& engine) -> Status {
+                      engine.replay = TRY(routing_replay(options, source, console));
+                      return {};
+                    });
+}
+
 // Everything one call of `bench` does.
 class Bench {
  public:
@@ -110,20 +135,18 @@ class Bench {
 
  private:
   Status prepare() {
-    if (options_.layout && *options_.layout != "A") {
-      return fail(Code::kUsage, "only layout A runs in one process", "--layout");
-    }
     if (options_.json) TRY_STATUS(check_json_target(*options_.json));
     source_ = TRY(open_model(options_.engine,
                              TRY(resolve_model(options_.model, HubEnvironment::of_process()))));
-    const auto replay = TRY(routing_replay());
+    const auto replay = TRY(routing_replay(options_, *source_, console_));
     const uint32_t positions_max = source_->spec().positions_max;
     if (!options_.prompt) prompt_ = std::min(prompt_, positions_max);
     kernels_ = TRY(select_kernels(options_.engine.isa.value_or("")));
     TRY_STATUS(prepare_probes());
     const uint32_t context = std::max(prompt_, kDecodePrompt + std::max(tokens_, kWarmTokens));
-    engine_options_ = TRY(engine_options(options_.engine, *source_, context,
-                                         options_.engine.memory ? probe_bytes() : 0));
+    engine_options_ =
+        TRY(engine_options(options_.engine, *source_, context,
+                           options_.engine.memory ? probe_bytes() : 0, console_.world));
     engine_options_.sequences = batch_;
     engine_options_.replay = replay;
     if (replay && !options_.engine.predictor && !replay->has_answers(RouterQuery::kNextLayer)) {
@@ -137,21 +160,6 @@ class Bench {
     engine_ = TRY(start_engine(*source_, engine_options_, console_));
     reads_ = engine_->memory_plan().slots < source_->experts().keys().size();
     return {};
-  }
-
-  // Null: the routers route. The model computes as many experts a token as the trace has.
-  Result<std::shared_ptr<RoutingReplay>> routing_replay() {
-    if (!options_.replay_routing) return nullptr;
-    std::string warning;
-    const RoutingTrace trace = TRY(read_trace(*options_.replay_routing, warning));
-    if (!warning.empty()) print_warning(warning, console_);
-    auto replay = RoutingReplay::create(trace, source_->spec(), batch_);
-    if (!replay) {
-      replay.error().where = *options_.replay_routing;
-      return tl::unexpected(replay.error());
-    }
-    source_->set_top_k(replay->shape().top_k);
-    return std::make_shared<RoutingReplay>(*std::move(replay));
   }
 
   // Before the default budget is asked for: what the memory test takes is not there for the model.
@@ -292,8 +300,8 @@ class Bench {
          {"predictor", engine_options_.predictor},
          {"threads", engine_options_.threads},
          {"isa", engine_->isa()},
-         {"layout", "A"},
-         {"ranks", 1},
+         {"layout", layout_name(engine_options_.team.layout)},
+         {"ranks", engine_options_.team.ranks()},
          {"host", host_name()},
          {"when", utc_now()},
          {"chunk", plan.chunk},
@@ -326,7 +334,7 @@ class Bench {
   std::unique_ptr<WorkerPool> pool_;
   std::optional<MemoryProbe> memory_;
   EngineOptions engine_options_;
-  std::unique_ptr<Engine> engine_;
+  EngineHandle engine_;
   bool reads_ = false;         // not all experts fit
   PrefetchCounters prefetch_;  // of the last decoding
   BenchRows rows_;
@@ -344,10 +352,10 @@ Command::Body prepare_bench(OptionList& list) {
   list.seed("-s,--seed", options->seed, "of the random prompts; default: 1");
   list.text("--replay-routing", "FILE", options->replay_routing,
             "routes tokens as this routing trace does, whatever the routers say");
-  list.text("--layout", "NAME", options->layout, "A: all in this process");
   options->engine.add_to(list);
   list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
-  return [options](Console& console) { return Bench(*options, console).execute(); };
+  return {.run = [options](Console& console) { return Bench(*options, console).execute(); },
+          .serve = [options](Console& console) { return serve_bench(*options, console); }};
 }
 
 }  // namespace

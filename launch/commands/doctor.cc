@@ -206,7 +206,7 @@ Command::Body prepare_doctor(OptionList& list) {
                            "a folder or file on the drive to measure; default: this folder");
   list.count("-t,--threads", options->threads, 1, 1024, "default: the cores this process may use");
   list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output");
-  return [options](Console& console) { return Doctor(*options, console).execute(); };
+  return {[options](Console& console) { return Doctor(*options, console).execute(); }};
 }
 
 }  // namespace

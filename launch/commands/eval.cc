@@ -9,6 +9,7 @@
 #include <ostream>
 
 #include "launch/commands/commands.h"
+#include "launch/crew.h"
 #include "launch/engine_flags.h"
 #include "launch/json_output.h"
 #include "launch/model_files.h"
@@ -100,8 +101,8 @@ class Evaluation {
     TRY_STATUS(spare_model(path));
     text_ = TRY(open_text(options_, path, source_->spec().vocab, console_));
     TRY_STATUS(choose_windows());
-    engine_options_ =
-        TRY(engine_options(options_.engine, *source_, context_, text_->bytes(context_ + stride_)));
+    engine_options_ = TRY(engine_options(options_.engine, *source_, context_,
+                                         text_->bytes(context_ + stride_), console_.world));
     if (options_.record_routing) {
       recorder_ = TRY(RoutingRecorder::append(*options_.record_routing, *source_));
       engine_options_.on_routing = recorder_->sink();
@@ -263,7 +264,7 @@ class Evaluation {
   StopSignal signal_;
   std::unique_ptr<ModelSource> source_;
   std::optional<RoutingRecorder> recorder_;
-  std::unique_ptr<Engine> engine_;
+  EngineHandle engine_;
   EngineOptions engine_options_;
   std::optional<TextIds> text_;
   size_t windows_ = 0;
@@ -297,7 +298,11 @@ Command::Body prepare_eval(OptionList& list) {
   list.text("--record-routing", "FILE", options->record_routing,
             "appends what the routers choose to this routing trace");
   list.text("--json", "FILE", options->json, "the figures; -: to standard output, alone");
-  return [options](Console& console) { return Evaluation(*options, console).execute(); };
+  return {.run = [options](Console& console) { return Evaluation(*options, console).execute(); },
+          .serve =
+              [options](Console& console) {
+                return serve_rank(options->engine, options->model, console);
+              }};
 }
 
 }  // namespace

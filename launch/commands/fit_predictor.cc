@@ -64,7 +64,7 @@ Command::Body prepare_fit_predictor(OptionList& list) {
   list.text("--trace", "FILE", options->trace, "a routing trace, or its CSV form");
   list.text("--out", "OUT", options->out, "the file to write");
   list.text("--json", "FILE", options->json, "the figures as JSON; -: to standard output, alone");
-  return [options](Console& console) { return fit_predictor(*options, console); };
+  return {[options](Console& console) { return fit_predictor(*options, console); }};
 }
 
 }  // namespace

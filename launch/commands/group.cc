@@ -120,7 +120,7 @@ Command::Body prepare_group(OptionList& list) {
   list.count("--world", options->world, 2, kWorldMax, "ranks that share the experts; default: 8");
   list.seed("-s,--seed", options->seed, "of the search; default: 1");
   list.text("--json", "FILE", options->json, "the figures as JSON; -: to standard output, alone");
-  return [options](Console& console) { return group(*options, console); };
+  return {[options](Console& console) { return group(*options, console); }};
 }
 
 }  // namespace

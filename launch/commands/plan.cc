@@ -15,6 +15,7 @@
 #include "launch/bench_phases.h"
 #include "launch/calibration.h"
 #include "launch/commands/commands.h"
+#include "launch/crew.h"
 #include "launch/engine_flags.h"
 #include "launch/generation.h"
 #include "launch/json_output.h"
@@ -297,7 +298,7 @@ Command::Body prepare_plan(OptionList& list) {
             "a routing trace; without one, every expert is as likely as any other");
   list.flag("--verify", options->verify, "runs the model too, with random tokens");
   list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
-  return [options](Console& console) { return Plan(*options, console).execute(); };
+  return {[options](Console& console) { return Plan(*options, console).execute(); }};
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "experts/expert_source.h"
 #include "launch/commands/commands.h"
+#include "launch/crew.h"
 #include "launch/engine_flags.h"
 #include "launch/generation.h"
 #include "launch/json_output.h"
@@ -149,7 +150,7 @@ class Run {
     if (options_.spans) engine_options_.spans = &spans_;
     program_bytes_ = resident_bytes();
     const double begin = now_seconds();
-    std::unique_ptr<Engine> engine = TRY(start_engine(*source_, engine_options_, console_));
+    EngineHandle engine = TRY(start_engine(*source_, engine_options_, console_));
     report_.load_seconds = now_seconds() - begin;
     tell_what_is_assumed();
     signal_.defer();
@@ -174,7 +175,7 @@ class Run {
     const int64_t tokens = options_.tokens.value_or(kTokensDefault);
     request_.tokens_max = tokens < 0 ? UINT64_MAX : static_cast<uint64_t>(tokens);
     engine_options_ = TRY(engine_options(options_.engine, *source_, request_.context,
-                                         tokenizer_ ? tokenizer_->bytes : 0));
+                                         tokenizer_ ? tokenizer_->bytes : 0, console_.world));
     const GenerationDefaults defaults = TRY(generation_defaults(*source_));
     ignored_ = defaults.ignored;
     sampling_ = choose_sampling(options_.sampling, defaults, spec.end_ids);
@@ -307,7 +308,11 @@ Command::Body prepare_run(OptionList& list) {
   list.text("--json", "FILE", options->json, "figures of the run; -: to standard output, alone");
   list.flag("--logits-hash", options->logits_hash,
             "prints a hash of all logits that were sampled from");
-  return [options](Console& console) { return Run(*options, console).execute(); };
+  return {.run = [options](Console& console) { return Run(*options, console).execute(); },
+          .serve =
+              [options](Console& console) {
+                return serve_rank(options->engine, options->model, console);
+              }};
 }
 
 }  // namespace

@@ -282,7 +282,7 @@ Command::Body prepare_simulate(OptionList& list) {
   list.flag("--sweep", options->sweep, "hit rates over capacities too");
   list.text("--html", "FILE", options->html, "draws the sweep's curves");
   list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
-  return [options](Console& console) { return Simulate(*options, console).execute(); };
+  return {[options](Console& console) { return Simulate(*options, console).execute(); }};
 }
 
 }  // namespace

@@ -128,7 +128,7 @@ Command::Body prepare_tokenize(OptionList& list) {
   list.flag("--jsonl", options->jsonl,
             "standard input holds a JSON string a line; a list of ids a line comes out");
   list.flag("--no-special", options->no_special, "add no special tokens");
-  return [options](Console& console) { return tokenize(*options, console); };
+  return {[options](Console& console) { return tokenize(*options, console); }};
 }
 
 Command::Body prepare_detokenize(OptionList& list) {
@@ -139,7 +139,7 @@ Command::Body prepare_detokenize(OptionList& list) {
   list.flag("--jsonl", options->jsonl,
             "standard input holds a JSON list of ids a line; a string a line comes out");
   list.flag("--skip-special", options->skip_special, "leave special tokens out of the text");
-  return [options](Console& console) { return detokenize(*options, console); };
+  return {[options](Console& console) { return detokenize(*options, console); }};
 }
 
 }  // namespace

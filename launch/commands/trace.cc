@@ -240,7 +240,7 @@ Command::Body prepare_trace(OptionList& list) {
   list.positional("FILE", options->file, "a routing trace, recorded or in the CSV form");
   list.text("--html", "OUT", options->html, "the figures drawn, as one self-contained page");
   list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
-  return [options](Console& console) { return trace(*options, console); };
+  return {[options](Console& console) { return trace(*options, console); }};
 }
 
 }  // namespace

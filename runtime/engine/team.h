@@ -32,6 +32,7 @@ struct TeamFact {
 
 struct TeamOptions {
   World* world = nullptr;  // null: alone
+  uint32_t threads = 1;    // ranks that whoever makes the engine starts as threads
   Layout layout = Layout::kAuto;
   Placement placement = {};  // on the world's ranks
   OwnerOptions owners = {};

@@ -1,0 +1,124 @@
+#include "launch/crew.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "comm/collectives.h"
+#include "comm/loopback_world.h"
+#include "launch/model_path.h"
+#include "launch/progress.h"
+#include "launch/version.h"
+#include "runtime/base/byte_fields.h"
+
+namespace switchyard {
+namespace {
+
+// What rank 0 knows of the work ahead and the others have to know.
+struct JobSetup {
+  uint32_t context = 0;
+  uint32_t sequences = 0;
+};
+
+std::string encode(const JobSetup& setup) {
+  std::string out;
+  put(out, setup.context);
+  put(out, setup.sequences);
+  return out;
+}
+
+Result<JobSetup> decode_setup(const std::string& bytes) {
+  ByteCursor cursor(bytes);
+  JobSetup setup;
+  setup.context = cursor.number<uint32_t>();
+  setup.sequences = cursor.number<uint32_t>();
+  if (!cursor.at_end() || setup.context == 0 || setup.sequences == 0) {
+    return fail(Code::kInternal, "tells nothing of the work ahead", "rank 0");
+  }
+  return setup;
+}
+
+// Ranks that are threads of this process.
+class Threads {
+ public:
+  Threads(const ModelSource& source, const EngineOptions& options)
+      : worlds_(make_loopback(options.team.threads)) {
+    for (uint32_t rank = 1; rank < worlds_.size(); ++rank) {
+      EngineOptions of_rank = options_of(options, rank);
+      of_rank.on_routing = {};
+      of_rank.spans = nullptr;
+      threads_.emplace_back([&source, of_rank = std::move(of_rank)] {
+        // What goes wrong here is told to rank 0, whose error it becomes.
+        auto engine = Engine::create(source, of_rank, {});
+        if (engine) (void)(*engine)->serve();
+      });
+    }
+  }
+  ~Threads() {
+    for (std::thread& thread : threads_) thread.join();
+  }
+  Threads(const Threads&) = delete;
+
+  EngineOptions options_of(const EngineOptions& options, uint32_t rank) {
+    EngineOptions of_rank = options;
+    of_rank.team.world = worlds_[rank].get();
+    return of_rank;
+  }
+
+ private:
+  std::vector<std::unique_ptr<World>> worlds_;
+  std::vector<std::thread> threads_;
+};
+
+Result<EngineHandle> create_engine(const ModelSource& source, const EngineOptions& options,
+                                   const LoadProgress& load) {
+  if (options.team.threads > 1) {
+    auto threads = std::make_shared<Threads>(source, options);
+    auto engine = TRY(Engine::create(source, threads->options_of(options, 0), load));
+    return EngineHandle(engine.release(), [threads](Engine* ended) { delete ended; });
+  }
+  if (!options.team.alone()) {
+    const std::string setup = encode({options.context, options.sequences});
+    TRY(broadcast_text(*options.team.world, 0, setup, {"the work ahead"}));
+  }
+  auto engine = TRY(Engine::create(source, options, load));
+  return EngineHandle(engine.release(), std::default_delete<Engine>());
+}
+
+}  // namespace
+
+Result<EngineHandle> start_engine(const ModelSource& source, const EngineOptions& options,
+                                  Console& console) {
+  EngineHandle engine;
+  {
+    Progress progress(console, "loading");
+    LoadProgress load;
+    load.report = [&](uint64_t done, uint64_t all) { progress.update(done, all); };
+    engine = TRY(create_engine(source, options, load));
+  }
+  for (const std::string& warning : source.spec().warnings) {
+    print_warning(warning, console);
+  }
+  if (!engine->warning().empty()) print_warning(engine->warning(), console);
+  return engine;
+}
+
+Result<int> serve_rank(const EngineFlags& flags, const std::string& model, Console& console,
+                       const AdaptRank& adapt) {
+  const std::string path = TRY(resolve_model(model, HubEnvironment::of_process()));
+  const auto source = TRY(open_model(flags, path));
+  const JobSetup setup = TRY(decode_setup(
+      TRY(broadcast_text(*console.world, 0, {}, {.what = "the work ahead", .patient = true}))));
+  EngineOptions options = TRY(engine_options(flags, *source, setup.context, 0, console.world));
+  options.sequences = setup.sequences;
+  if (adapt) TRY_STATUS(adapt(*source, options));
+  const auto engine = TRY(Engine::create(*source, options, {}));
+  if (!engine->warning().empty()) print_warning(engine->warning(), console);
+  TRY_STATUS(engine->serve());
+  return 0;
+}
+
+}  // namespace switchyard
