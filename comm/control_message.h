@@ -17,7 +17,7 @@ struct ControlMessage {
     kAlive,  // nothing but a sign of life
     kDone,   // this rank has nothing more to send or to receive
     kLeft,   // it gives up; the error says why
-    kHeard,  // the answer to kLeft
+    kHeard,  // it knows that somebody has left, and goes as well
   };
   static constexpr size_t kBytesMax = 1024;
 

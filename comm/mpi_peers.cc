@@ -43,22 +43,23 @@ void MpiPeers::for_each_other(const Each& each) {
   }
 }
 
-Status MpiPeers::post(MPI_Request& request) {
-  return check_mpi(MPI_Irecv(received_.data(), static_cast<int>(received_.size()), MPI_BYTE,
-                             MPI_ANY_SOURCE, kControlTag, comm_, &request),
-                   "MPI_Irecv");
-}
+bool MpiPeers::is_control(const MPI_Status& status) { return status.MPI_TAG == kControlTag; }
 
-Status MpiPeers::take(const MPI_Status& status, double now) {
-  int bytes = 0;
-  MPI_Get_count(&status, MPI_BYTE, &bytes);
+Status MpiPeers::take(MPI_Message handle, const MPI_Status& status, double now) {
+  int length = 0;
+  MPI_Get_count(&status, MPI_BYTE, &length);
   const auto from = static_cast<uint32_t>(status.MPI_SOURCE);
-  const auto message = decode_control({received_.data(), static_cast<size_t>(bytes)});
-  if (!message) {
-    return fail(Code::kInternal,
-                fmt::format("a control message of {} bytes that says nothing", bytes),
+  const auto meaningless = [&] {
+    return fail(Code::kInternal, fmt::format("a control message of {} bytes", length),
                 fmt::format("rank {}", from));
-  }
+  };
+  std::array<char, ControlMessage::kBytesMax> bytes{};
+  if (length < 0 || static_cast<size_t>(length) > bytes.size()) return meaningless();
+  // Short messages have come whole when they have come.
+  TRY_STATUS(check_mpi(MPI_Mrecv(bytes.data(), length, MPI_BYTE, &handle, MPI_STATUS_IGNORE),
+                       "MPI_Mrecv"));
+  const auto message = decode_control({bytes.data(), static_cast<size_t>(length)});
+  if (!message) return meaningless();
   heard(from, now);
   Peer& peer = peers_[from];
   if (message->kind == Kind::kDone) peer.done_since = now;
@@ -66,7 +67,8 @@ Status MpiPeers::take(const MPI_Status& status, double now) {
   if (message->kind != Kind::kLeft) return {};
   left_ = true;
   peer.knows = true;
-  TRY_STATUS(say(from, Kind::kHeard));
+  // Others may be leaving, too, and wait for an answer that nobody would give them any more.
+  TRY_STATUS(say_to_all(Kind::kHeard));
   return tl::unexpected(left_error(from, message->error));
 }
 
@@ -103,10 +105,10 @@ std::optional<uint32_t> MpiPeers::lost(double now) {
   return liveness_.lost(now);
 }
 
-Status MpiPeers::say_done() {
+Status MpiPeers::say_to_all(Kind kind) {
   Status status;
-  for_each_other([&](uint32_t rank, Peer&) {
-    if (status) status = say(rank, Kind::kDone);
+  for_each_other([&](uint32_t rank, const Peer&) {
+    if (status) status = say(rank, kind);
   });
   return status;
 }
@@ -118,16 +120,16 @@ bool MpiPeers::all_done() const {
   return true;
 }
 
-void MpiPeers::listen(MPI_Request& control) {
-  int over = 0;
+void MpiPeers::listen() {
+  int any = 0;
+  MPI_Message handle = MPI_MESSAGE_NULL;
   MPI_Status status;
-  if (MPI_Test(&control, &over, &status) != MPI_SUCCESS || over == 0) return;
-  // Who leaves at the same time need not be told; its reason is as good as ours.
-  const Status ignored = take(status, now_seconds());
-  if (!post(control)) control = MPI_REQUEST_NULL;
+  const int code = MPI_Improbe(MPI_ANY_SOURCE, kControlTag, comm_, &any, &handle, &status);
+  // Who leaves at the same time has a reason as good as ours.
+  if (code == MPI_SUCCESS && any != 0) (void)take(handle, status, now_seconds());
 }
 
-void MpiPeers::tell(const Error& error, MPI_Request& control) {
+void MpiPeers::tell(const Error& error) {
   told_ = encode({.kind = Kind::kLeft, .error = error});
   const double begin = now_seconds();
   for_each_other([&](uint32_t rank, Peer& peer) {
@@ -139,7 +141,7 @@ void MpiPeers::tell(const Error& error, MPI_Request& control) {
   });
   bool all_know = false;
   while (!all_know && now_seconds() < begin + kTellSecondsMax) {
-    listen(control);
+    listen();
     all_know = true;
     for_each_other([&](uint32_t, Peer& peer) { all_know = all_know && peer.knows; });
     ::sched_yield();

@@ -21,10 +21,10 @@ class MpiPeers {
  public:
   MpiPeers(MPI_Comm comm, uint32_t rank, uint32_t size, const WorldLimits& limits, double now);
 
-  // Begins to receive what another rank says next.
-  Status post(MPI_Request& request);
-  // Takes in what came. An error when the other has left: its own, for this rank's waits.
-  Status take(const MPI_Status& status, double now);
+  // Whether a message is for this, not of a channel.
+  static bool is_control(const MPI_Status& status);
+  // Takes it in. An error when the other has left: its own, for this rank's waits.
+  Status take(MPI_Message handle, const MPI_Status& status, double now);
 
   void heard(uint32_t rank, double now) {
     peers_[rank].heard = now;
@@ -37,7 +37,7 @@ class MpiPeers {
   // The rank that is lost, if one is. One that is done may be silent.
   std::optional<uint32_t> lost(double now);
 
-  Status say_done();
+  Status say_done() { return say_to_all(ControlMessage::Kind::kDone); }
   bool all_done() const;
   // Since when `rank` is done; nothing when it is not.
   std::optional<double> done_since(uint32_t rank) const { return peers_[rank].done_since; }
@@ -45,7 +45,7 @@ class MpiPeers {
   // Whether somebody has left: everybody knows it from him.
   bool left() const { return left_; }
   // Tells everybody why this rank leaves; until all who live have answered, or for a bounded time.
-  void tell(const Error& error, MPI_Request& control);
+  void tell(const Error& error);
 
  private:
   struct Peer {
@@ -57,10 +57,10 @@ class MpiPeers {
   };
 
   Status say(uint32_t rank, ControlMessage::Kind kind);
+  Status say_to_all(ControlMessage::Kind kind);
   template <class Each>
   void for_each_other(const Each& each);
-  // What is left to be sent, and what comes meanwhile.
-  void listen(MPI_Request& control);
+  void listen();
 
   const MPI_Comm comm_;
   const uint32_t rank_;
@@ -68,8 +68,7 @@ class MpiPeers {
   Liveness liveness_;
   double next_beat_ = 0;
   bool left_ = false;
-  std::vector<Peer> peers_;  // [ranks]
-  std::array<char, ControlMessage::kBytesMax> received_{};
+  std::vector<Peer> peers_;                   // [ranks]
   std::string told_;                          // while it is being sent
   std::array<char, 4> kinds_ = {0, 1, 2, 3};  // likewise: the messages that are a kind alone
 };
