@@ -39,12 +39,6 @@ bool speaks(const Error& error, const Console& console) {
   return console.world->rank() == 1 && error.code == Code::kUnavailable && error.where == "rank 0";
 }
 
-int print_error(const Error& error, Console& console) {
-  if (!speaks(error, console)) return static_cast<int>(error.code);
-  console.err << "switchyard: " << to_line(error) << std::endl;
-  return static_cast<int>(error.code);
-}
-
 Result<int> run_command_line(const Command& command, const std::vector<std::string>& arguments,
                              Console& console) {
   OptionList options(command.name, command.help, command.examples);
@@ -92,19 +86,24 @@ std::span<const Command> all_commands() {
   return kCommands;
 }
 
+int report_error(const Error& error, Console& console) {
+  if (speaks(error, console)) console.err << "switchyard: " << to_line(error) << std::endl;
+  return static_cast<int>(error.code);
+}
+
 int run_cli(const std::vector<std::string>& arguments, Console& console) {
   int code = 0;
   try {
     const Result<int> done = run_arguments(arguments, console);
-    code = done ? *done : print_error(done.error(), console);
+    code = done ? *done : report_error(done.error(), console);
   } catch (const std::bad_alloc&) {
-    code = print_error({Code::kNoMemory, "the system gives no more memory", {}, {}}, console);
+    code = report_error({Code::kNoMemory, "the system gives no more memory", {}, {}}, console);
   } catch (const std::exception& error) {
-    code = print_error({Code::kInternal, error.what(), {}, {}}, console);
+    code = report_error({Code::kInternal, error.what(), {}, {}}, console);
   }
   console.out.flush();
   if (code == 0 && !console.out) {
-    code = print_error({Code::kIo, "cannot write", "standard output", {}}, console);
+    code = report_error({Code::kIo, "cannot write", "standard output", {}}, console);
   }
   return code;
 }

@@ -29,6 +29,9 @@ struct Command {
 // All of them, in the order of the help page.
 std::span<const Command> all_commands();
 
+// Prints the one line, unless another rank does; gives the exit code.
+int report_error(const Error& error, Console& console);
+
 // The whole program: `arguments` come without the program's name. Returns the exit code.
 int run_cli(const std::vector<std::string>& arguments, Console& console);
 

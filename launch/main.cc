@@ -1,12 +1,20 @@
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <iostream>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "comm/mpi_world.h"
+#include "launch/bootstrap.h"
 #include "launch/cli.h"
+#include "launch/prefixed_stream.h"
+#include "launch/stop_signal.h"
 
 namespace {
 
@@ -15,6 +23,32 @@ void fill_standard_descriptors() {
   int fd = 0;
   while (fd <= STDERR_FILENO && fd >= 0) fd = ::open("/dev/null", O_RDWR);
   if (fd > STDERR_FILENO) ::close(fd);
+}
+
+// The job that this process is a rank of; null: none.
+switchyard::Result<std::unique_ptr<switchyard::World>> join_job() {
+  const auto kind = TRY(switchyard::decide_launch(switchyard::process_environment()));
+  if (kind == switchyard::LaunchKind::kPlain) return nullptr;
+  return switchyard::MpiWorld::create();
+}
+
+int run(const std::vector<std::string>& arguments, switchyard::Console& console) {
+  const auto world = join_job();
+  if (!world) return switchyard::report_error(world.error(), console);
+  console.world = world->get();
+  if (console.world == nullptr || console.world->rank() == 0) {
+    return switchyard::run_cli(arguments, console);
+  }
+  // Rank 0 speaks; what others have to say is marked.
+  switchyard::PrefixedStream err(console.err, fmt::format("[r{}] ", console.world->rank()));
+  std::ostream nothing(nullptr);
+  std::istream no_input(nullptr);
+  switchyard::Console quiet{no_input, nothing, err, false, false, console.world};
+  switchyard::leave_signals_to_rank_0();
+  const int code = switchyard::run_cli(arguments, quiet);
+  // The launcher ends all ranks when the first one fails: rank 0 is to have said why by then.
+  if (code != 0) std::this_thread::sleep_for(std::chrono::seconds(1));
+  return code;
 }
 
 }  // namespace
@@ -26,5 +60,5 @@ int main(int argc, char** argv) {
   std::cin.tie(nullptr);
   switchyard::Console console{std::cin, std::cout, std::cerr, ::isatty(STDOUT_FILENO) == 1,
                               ::isatty(STDERR_FILENO) == 1};
-  return switchyard::run_cli(std::vector<std::string>(argv + 1, argv + argc), console);
+  return run(std::vector<std::string>(argv + 1, argv + argc), console);
 }

@@ -8,6 +8,7 @@
 #include <atomic>
 
 #include "runtime/base/check.h"
+#include "runtime/base/result.h"
 
 namespace switchyard {
 namespace {
@@ -17,15 +18,19 @@ std::atomic<bool> deferred = false;
 std::atomic<bool> alive = false;
 std::atomic<bool> file_to_remove = false;
 std::array<char, 4097> file_name{};
-struct sigaction previous_int;
-struct sigaction previous_term;
+constexpr std::array kSignals = {SIGINT, SIGTERM, SIGUSR1};
+std::array<struct sigaction, kSignals.size()> previous;
+
+int exit_code_of(int number) {
+  return number == SIGUSR1 ? static_cast<int>(Code::kStopped) : 128 + number;
+}
 
 void on_signal(int number) {
   int none = 0;
   const bool first = received_signal.compare_exchange_strong(none, number);
   if (first && deferred) return;
   if (file_to_remove) ::unlink(file_name.data());
-  ::_exit(128 + number);
+  ::_exit(exit_code_of(number));
 }
 
 }  // namespace
@@ -38,13 +43,11 @@ StopSignal::StopSignal() {
   struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
-  ::sigaction(SIGINT, &action, &previous_int);
-  ::sigaction(SIGTERM, &action, &previous_term);
+  for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &action, &previous[i]);
 }
 
 StopSignal::~StopSignal() {
-  ::sigaction(SIGINT, &previous_int, nullptr);
-  ::sigaction(SIGTERM, &previous_term, nullptr);
+  for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &previous[i], nullptr);
   alive = false;
 }
 
@@ -60,5 +63,10 @@ void StopSignal::remove_at_end(const std::string& path) {
 }
 
 int StopSignal::received() const { return received_signal; }
+int StopSignal::exit_code() const { return exit_code_of(received()); }
+
+void leave_signals_to_rank_0() {
+  for (const int number : kSignals) ::signal(number, SIG_IGN);
+}
 
 }  // namespace switchyard
