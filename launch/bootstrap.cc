@@ -59,6 +59,13 @@ NodeShare checked(std::optional<uint32_t> ranks, std::optional<uint32_t> rank) {
   return {.ranks = *ranks, .rank = *rank};
 }
 
+// Open MPI of Debian 12 speaks neither PMI-1 nor PMI-2: it would end the process.
+tl::unexpected<Error> fail_apart(std::string_view starter, uint32_t processes) {
+  return fail(Code::kUsage,
+              fmt::format("{} started {} processes that Open MPI cannot join", starter, processes),
+              {}, "start them with srun --mpi=pmix or with mpirun of Open MPI");
+}
+
 }  // namespace
 
 Environment process_environment() {
@@ -80,9 +87,10 @@ Result<LaunchKind> decide_launch(const Environment& environment) {
   const auto tasks = tasks_of_step(environment);
   if (tasks == 1) return LaunchKind::kPlain;
   if (environment.contains("PMIX_NAMESPACE")) return LaunchKind::kMpi;
-  if (!tasks) return LaunchKind::kPlain;
-  return fail(Code::kUsage, fmt::format("srun started {} processes that MPI cannot join", *tasks),
-              {}, "start them with srun --mpi=pmix or mpirun");
+  if (tasks) return fail_apart("srun", *tasks);
+  const auto processes = number(environment, "PMI_SIZE");  // set by MPICH and its kin
+  if (processes && *processes > 1) return fail_apart("another MPI", *processes);
+  return LaunchKind::kPlain;
 }
 
 uint32_t NodeShare::of_threads(uint32_t threads) const { return std::max(1U, threads / ranks); }

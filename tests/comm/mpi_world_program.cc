@@ -80,7 +80,7 @@ Status leave(World& world) {
 
 Status slow(World& world) {
   return wait_for_last(world, [&]() -> Status {
-    const double end = now_seconds() + 5;
+    const double end = now_seconds() + 3.5;
     volatile uint64_t work = 0;
     while (now_seconds() < end) work = work + 1;
     for (uint32_t rank = 0; rank + 1 < world.size(); ++rank) TRY_STATUS(send_byte(world, rank));
@@ -104,7 +104,7 @@ Status careless(World& world) {
 
 // The others are done long before the last.
 Status late_end(World& world) {
-  if (world.rank() + 1 == world.size()) sleep_seconds(3);
+  if (world.rank() + 1 == world.size()) sleep_seconds(2.5);
   return {};
 }
 
