@@ -20,7 +20,7 @@ using Kind = SimulatedFault::Kind;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr uint64_t kSchedules = 100;
 #else
-constexpr uint64_t kSchedules = 2000;
+constexpr uint64_t kSchedules = 600;
 #endif
 
 struct Outcome {
