@@ -13,7 +13,7 @@
 #include "comm/mpi_world.h"
 #include "launch/bootstrap.h"
 #include "launch/cli.h"
-#include "launch/prefixed_stream.h"
+#include "launch/rank_streams.h"
 #include "launch/stop_signal.h"
 
 namespace {
@@ -41,7 +41,7 @@ int run(const std::vector<std::string>& arguments, switchyard::Console& console)
   }
   // Rank 0 speaks; what others have to say is marked.
   switchyard::PrefixedStream err(console.err, fmt::format("[r{}] ", console.world->rank()));
-  std::ostream nothing(nullptr);
+  switchyard::NoStream nothing;
   std::istream no_input(nullptr);
   switchyard::Console quiet{no_input, nothing, err, false, false, console.world};
   switchyard::leave_signals_to_rank_0();

@@ -7,6 +7,17 @@
 
 namespace switchyard {
 
+// Takes whatever is written, and forgets it.
+class NoStream : private std::streambuf, public std::ostream {
+ public:
+  NoStream() : std::ostream(static_cast<std::streambuf*>(this)) {}
+
+ private:
+  std::streambuf::int_type overflow(std::streambuf::int_type character) override {
+    return std::streambuf::traits_type::not_eof(character);
+  }
+};
+
 // Writes whole lines to another stream, each behind a prefix, in one piece.
 class PrefixedStream : private std::streambuf, public std::ostream {
  public:
