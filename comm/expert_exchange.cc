@@ -178,8 +178,10 @@ std::span<const PlannedPick> ExpertExchange::picks(uint32_t row) const {
 
 void ExpertExchange::lay_outgoing() {
   outgoing_at_.assign(count() + 1, 0);
+  uint64_t& computed = layer_traffic().computed;
   for (uint32_t row = 0; row < count(); ++row) {
     const bool own = row >= own_begin() && row < own_end();
+    for (const PlannedPick& pick : picks(row)) computed += pick.rank == world_.rank() ? 1 : 0;
     const uint32_t parts = own ? 0 : parts_on(picks(row), world_.rank());
     const uint32_t least = gathers() && !own ? 1 : 0;
     outgoing_at_[row + 1] = outgoing_at_[row] + std::max(parts, least);

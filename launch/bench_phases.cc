@@ -66,7 +66,9 @@ Result<Phase> time_decode(Engine& engine, const std::vector<std::vector<TokenId>
     next.clear();
     TRY_STATUS(engine.step(plan, {}, keep));
   }
-  return Phase{now_seconds() - begin, engine.counters()};
+  Phase phase{now_seconds() - begin, engine.counters()};
+  if (engine.ranks() > 1) phase.ranks = TRY(engine.rank_reports());
+  return phase;
 }
 
 }  // namespace switchyard

@@ -15,6 +15,7 @@ namespace switchyard {
 struct Phase {
   double seconds = 0;
   EngineCounters counters;
+  std::vector<RankReport> ranks = {};  // of several
 
   double per_second(double amount) const { return seconds > 0 ? amount / seconds : 0; }
 };

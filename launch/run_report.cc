@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <functional>
@@ -12,7 +11,9 @@
 
 #include "launch/cgroup.h"
 #include "launch/plan_report.h"
+#include "launch/traffic_report.h"
 #include "runtime/base/hash.h"
+#include "runtime/base/process.h"
 #include "runtime/base/units.h"
 #include "runtime/device/device.h"
 
@@ -196,13 +197,15 @@ Json report_json(const RunReport& report) {
         {"steps", made.all.prefetch.steps},
         {"steps_rested", made.all.prefetch.steps_rested},
         {"read_retries", made.all.read_retries}}},
-      {"layout", "A"},
-      {"ranks", 1},
+      {"layout",
+       report.ranks.empty() ? "A" : layout_used(report.layout, traffic_sums(report.ranks))},
+      {"ranks", std::max<size_t>(report.ranks.size(), 1)},
       {"isa", report.isa},
       {"threads", report.threads},
       {"context", report.context},
       {"chunk", report.memory.chunk},
   };
+  if (!report.ranks.empty()) json["traffic"] = traffic_json(report.layout, report.ranks);
   if (report.oracle_hit_rate) json["experts"]["oracle_hit_rate"] = *report.oracle_hit_rate;
   if (!report.recall.empty()) json["prefetch"]["recall"] = recall_json(report.recall);
   if (report.predicted) json["predicted"] = prediction_json(*report.predicted);
@@ -252,6 +255,7 @@ std::string report_summary(const RunReport& report) {
                       format_size(report.peak_rss_bytes), format_size(report.memory.budget_bytes),
                       report.threads, report.isa);
   text += device_summary(report);
+  if (!report.ranks.empty()) text += traffic_summary(report.layout, report.ranks);
   text += prefetch_summary(report);
   text += prediction_summary(report);
   if (limits.memory_bytes_per_second <= 0 || limits.drive_bytes_per_second <= 0) {
@@ -261,15 +265,7 @@ std::string report_summary(const RunReport& report) {
 }
 
 uint64_t peak_rss_bytes(const Device* device) {
-  uint64_t peak = 0;
-  // Not getrusage first: its number may be that of the process which started this one.
-  if (const auto kib = number_of_key(read_small_file("/proc/self/status"), "VmHWM")) {
-    peak = *kib * 1024;
-  } else {
-    struct rusage usage {};
-    ::getrusage(RUSAGE_SELF, &usage);
-    peak = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-  }
+  const uint64_t peak = peak_resident_bytes();
   return peak - std::min(peak, device != nullptr ? device->host_bytes_peak() : 0);
 }
 

@@ -40,6 +40,8 @@ struct RunReport {
   uint32_t threads = 0;
   uint32_t context = 0;
   uint32_t experts = 0;  // of all layers
+  Layout layout = Layout::kAuto;
+  std::vector<RankReport> ranks;  // none for one
   MachineLimits limits;
   std::optional<Prediction> predicted;  // nothing where this machine was not measured
 

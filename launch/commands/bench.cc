@@ -23,6 +23,7 @@
 #include "launch/options.h"
 #include "launch/probes.h"
 #include "launch/run_report.h"
+#include "launch/traffic_report.h"
 #include "runtime/base/units.h"
 #include "runtime/device/worker_pool.h"
 #include "runtime/kernels/kernel_table.h"
@@ -128,7 +129,9 @@ class Bench {
     TRY_STATUS(warm_up());
     for (uint32_t i = 0; i < repeat_; ++i) TRY_STATUS(measure_once(i));
     std::ostream& out = options_.json == "-" ? console_.err : console_.out;
-    out << heading() << bench_table(rows_.list()) << std::flush;
+    out << heading() << bench_table(rows_.list());
+    if (!ranks_.empty()) out << '\n' << traffic_summary(engine_options_.team.layout, ranks_);
+    out << std::flush;
     if (options_.json) TRY_STATUS(write_report());
     return 0;
   }
@@ -215,6 +218,7 @@ class Bench {
     const double fma_before = fma_rate();
     const Phase filled = TRY(prefill(repeat + 1, prompt_));
     const double fma = std::max(fma_before, fma_rate());
+    ranks_ = decoded.ranks;
     add_decode(decoded, memory);
     add_prefill(filled, fma);
     if (reads_) add_reads(decoded, filled, TRY(drive_rate()));
@@ -301,7 +305,7 @@ class Bench {
          {"threads", engine_options_.threads},
          {"isa", engine_->isa()},
          {"layout", layout_name(engine_options_.team.layout)},
-         {"ranks", engine_options_.team.ranks()},
+         {"ranks", engine_->ranks()},
          {"host", host_name()},
          {"when", utc_now()},
          {"chunk", plan.chunk},
@@ -320,6 +324,9 @@ class Bench {
            {"wasted_bytes", prefetch_.wasted_bytes},
            {"steps", prefetch_.steps},
            {"steps_rested", prefetch_.steps_rested}}}});
+    if (!ranks_.empty()) {
+      report["traffic_of_last_decode"] = traffic_json(engine_options_.team.layout, ranks_);
+    }
     return write_json(*options_.json, report, console_);
   }
 
@@ -335,8 +342,9 @@ class Bench {
   std::optional<MemoryProbe> memory_;
   EngineOptions engine_options_;
   EngineHandle engine_;
-  bool reads_ = false;         // not all experts fit
-  PrefetchCounters prefetch_;  // of the last decoding
+  bool reads_ = false;             // not all experts fit
+  PrefetchCounters prefetch_;      // of the last decoding
+  std::vector<RankReport> ranks_;  // likewise; none for one rank
   BenchRows rows_;
 };
 

@@ -27,6 +27,7 @@
 #include "launch/sampling.h"
 #include "launch/stop_signal.h"
 #include "launch/text_stream.h"
+#include "launch/traffic_report.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
@@ -47,6 +48,7 @@ struct RunOptions {
   std::optional<uint32_t> context;
   std::optional<std::string> record_routing;
   std::optional<std::string> spans;
+  std::optional<std::string> traffic;
   std::optional<std::string> json;
   bool logits_hash = false;
   bool ignore_eos = false;
@@ -147,6 +149,7 @@ class Run {
       engine_options_.on_routing = recorder_->sink();
     }
     if (options_.spans) TRY_STATUS(check_json_target(*options_.spans));
+    if (options_.traffic) TRY_STATUS(check_html_target(*options_.traffic));
     if (options_.spans) engine_options_.spans = &spans_;
     program_bytes_ = resident_bytes();
     const double begin = now_seconds();
@@ -157,6 +160,7 @@ class Run {
     TRY_STATUS(generate_text(*engine));
     signal_.act_at_once();
     fill_report(*engine);
+    TRY_STATUS(fill_ranks(*engine));
     TRY_STATUS(give_report());
     if (recorder_) TRY_STATUS(recorder_->status());
     if (options_.spans) TRY_STATUS(spans_.write(*options_.spans));
@@ -242,11 +246,30 @@ class Run {
     }
   }
 
+  // What the ranks did together counts.
+  Status fill_ranks(Engine& engine) {
+    if (engine.ranks() == 1) return {};
+    report_.layout = engine_options_.team.layout;
+    report_.ranks = TRY(engine.rank_reports());
+    report_.generation.all.expert_hits = 0;
+    report_.generation.all.expert_misses = 0;
+    report_.generation.all.expert_bytes_read = 0;
+    for (const RankReport& rank : report_.ranks) {
+      report_.generation.all.expert_hits += rank.expert_hits;
+      report_.generation.all.expert_misses += rank.expert_misses;
+      report_.generation.all.expert_bytes_read += rank.expert_bytes_read;
+    }
+    if (!options_.traffic) return {};
+    return write_file_atomically(*options_.traffic, traffic_page(report_.layout, report_.ranks));
+  }
+
   // As `plan` does.
   void predict_run(const MachineFigures& figures) {
     const GenerationResult& made = report_.generation;
     const bool whole = made.prompt_done == request_.prompt.size() && !made.ids.empty();
-    if (!whole || !figures_suffice(figures, *source_, engine_options_)) return;
+    if (!whole || engine_options_.team.ranks() > 1 || engine_options_.team.threads > 1 ||
+        !figures_suffice(figures, *source_, engine_options_))
+      return;
     PlannedRun run{.prompt = static_cast<uint32_t>(request_.prompt.size()),
                    .tokens = static_cast<uint32_t>(made.ids.size()),
                    .program_bytes = program_bytes_};
@@ -305,6 +328,8 @@ Command::Body prepare_run(OptionList& list) {
             "appends what the routers choose to a routing trace");
   list.text("--spans", "FILE", options->spans,
             "what went on when, for Perfetto or chrome://tracing");
+  list.text("--traffic", "OUT", options->traffic,
+            "what ranks sent each other, drawn, as one self-contained page");
   list.text("--json", "FILE", options->json, "figures of the run; -: to standard output, alone");
   list.flag("--logits-hash", options->logits_hash,
             "prints a hash of all logits that were sampled from");

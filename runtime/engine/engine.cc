@@ -351,6 +351,8 @@ Status Engine::serve() {
 
 Result<std::vector<RankReport>> Engine::rank_reports() { return impl_->rank_reports(); }
 
+uint32_t Engine::ranks() const { return impl_->team.ranks(); }
+
 Result<SequenceId> Engine::open_sequence() {
   const SequenceId sequence = TRY(impl_->free_sequence());
   TRY_STATUS(impl_->order(

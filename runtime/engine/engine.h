@@ -71,6 +71,8 @@ struct RankReport {
   uint64_t experts = 0;  // that it holds
   uint64_t peak_rss_bytes = 0;
   Traffic traffic = {};
+  // Bytes to each rank for attention whose heads are split; empty: they are not.
+  std::vector<uint64_t> attention_bytes_to = {};
 };
 
 struct LoadProgress {
@@ -112,6 +114,7 @@ class Engine {
   Status serve();
   // Of every rank, rank 0 first.
   Result<std::vector<RankReport>> rank_reports();
+  uint32_t ranks() const;
 
   // An empty sequence. kNoMemory when `sequences` are open already; a team's errors.
   Result<SequenceId> open_sequence();

@@ -1,13 +1,12 @@
 // What an engine does because there are other ranks.
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <iterator>
 #include <utility>
 
 #include "runtime/base/byte_fields.h"
 #include "runtime/base/check.h"
+#include "runtime/base/process.h"
 #include "runtime/engine/engine_impl.h"
 
 namespace switchyard {
@@ -30,6 +29,8 @@ std::string encode(const RankReport& report) {
     }
     for (const uint64_t bytes : layer.bytes_to) put(out, bytes);
   }
+  put(out, uint64_t{report.attention_bytes_to.size()});
+  for (const uint64_t bytes : report.attention_bytes_to) put(out, bytes);
   return out;
 }
 
@@ -52,6 +53,10 @@ Result<RankReport> decode_report(std::string_view bytes) {
     for (uint64_t rank = 0; rank < ranks && cursor.ok(); ++rank) {
       layer.bytes_to.push_back(cursor.number<uint64_t>());
     }
+  }
+  const auto ranks = cursor.number<uint64_t>();
+  for (uint64_t rank = 0; rank < ranks && cursor.ok(); ++rank) {
+    report.attention_bytes_to.push_back(cursor.number<uint64_t>());
   }
   if (!cursor.at_end()) return fail(Code::kInternal, "a report that is none");
   return report;
@@ -139,14 +144,13 @@ Status Engine::Impl::serve() {
 
 RankReport Engine::Impl::rank_report() const {
   const ExpertCacheCounters of_cache = cache->counters();
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
   RankReport report{.expert_hits = of_cache.hits,
                     .expert_misses = of_cache.misses,
                     .expert_bytes_read = of_cache.bytes_read,
                     .experts = experts,
-                    .peak_rss_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024};
+                    .peak_rss_bytes = peak_resident_bytes()};
   if (exchange) report.traffic = exchange->traffic();
+  if (owner_exchange) report.attention_bytes_to = owner_exchange->bytes_to();
   return report;
 }
 
