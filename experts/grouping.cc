@@ -15,7 +15,7 @@ constexpr size_t kTokensMax = 1 << 15;  // more do not find better parts, only l
 constexpr double kMovesPerExpert = 1500;
 constexpr double kHeatAtFirst = 0.02;
 constexpr double kHeatAtLast = 0.0001;
-constexpr double kBalance = 0.2;
+constexpr double kBalance = 0.5;  // tokens' worth of parts for a squared imbalance
 constexpr int kEveningKicks = 100;
 // When the layers are joined, from about as hot as moves between good orders are.
 constexpr int kRoundsJoined = 2;
