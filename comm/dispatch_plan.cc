@@ -1,32 +1,35 @@
 #include "comm/dispatch_plan.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "runtime/base/check.h"
+#include "runtime/base/replica_choice.h"
 #include "runtime/base/tree.h"
 
 namespace switchyard {
 namespace {
 
-// Of the ranks that hold an expert: the row's own, else one that the row visits anyway, else the
-// first.
-uint8_t choose_rank(uint64_t holders, uint64_t visited, uint32_t own) {
-  if ((holders >> own & 1) != 0) return static_cast<uint8_t>(own);
-  const uint64_t both = holders & visited;
-  return static_cast<uint8_t>(std::countr_zero(both != 0 ? both : holders));
-}
-
-void choose_ranks(const DispatchInput& input, std::span<PlannedPick> picks) {
-  uint64_t visited = uint64_t{1} << input.rank;
-  for (const PlannedPick& pick : picks) {
-    const uint64_t holders = input.holders[pick.expert];
-    CHECK_THAT(holders != 0, "expert {} is nowhere", pick.expert);
-    if (std::has_single_bit(holders)) visited |= holders;
+// Where each of a row's picks is computed. `loads` are picks given to each rank so far.
+void choose_ranks(const DispatchInput& input, std::span<PlannedPick> picks,
+                  std::vector<uint64_t>& loads) {
+  std::array<uint64_t, kTopKMax> holders;
+  std::array<uint8_t, kTopKMax> chosen;
+  bool choice = false;
+  for (size_t i = 0; i < picks.size(); ++i) {
+    holders[i] = input.holders[picks[i].expert];
+    CHECK_THAT(holders[i] != 0, "expert {} is nowhere", picks[i].expert);
+    chosen[i] = static_cast<uint8_t>(std::countr_zero(holders[i]));
+    choice |= !std::has_single_bit(holders[i]);
   }
-  for (PlannedPick& pick : picks) {
-    pick.rank = choose_rank(input.holders[pick.expert], visited, input.rank);
-    visited |= uint64_t{1} << pick.rank;
+  if (choice) {
+    choose_holders(std::span(holders).first(picks.size()), input.rank,
+                   std::span(chosen).first(picks.size()), loads);
+  }
+  for (size_t i = 0; i < picks.size(); ++i) {
+    picks[i].rank = chosen[i];
+    loads[chosen[i]] += 1;
   }
 }
 
@@ -72,7 +75,7 @@ uint32_t parts_on(std::span<const PlannedPick> picks, uint32_t rank) {
 }
 
 DispatchPlan plan_dispatch(const DispatchInput& input) {
-  CHECK(input.top_k > 0 && input.routed.size() % input.top_k == 0);
+  CHECK(input.top_k > 0 && input.top_k <= kTopKMax && input.routed.size() % input.top_k == 0);
   DispatchPlan plan{.rank = input.rank,
                     .top_k = input.top_k,
                     .picks = {},
@@ -85,10 +88,11 @@ DispatchPlan plan_dispatch(const DispatchInput& input) {
   const auto by_place = [&](const PlannedPick& a, const PlannedPick& b) {
     return input.place_of[a.expert] < input.place_of[b.expert];
   };
+  std::vector<uint64_t> loads(input.ranks);
   for (uint32_t row = 0; row < plan.rows(); ++row) {
     const auto picks = std::span(plan.picks).subspan(size_t{row} * input.top_k, input.top_k);
     std::sort(picks.begin(), picks.end(), by_place);
-    choose_ranks(input, picks);
+    choose_ranks(input, picks, loads);
     number_parts(input, picks, 0, static_cast<uint32_t>(input.place_of.size()), 0);
     const PlannedPick* last = nullptr;
     for (const PlannedPick& pick : picks) {

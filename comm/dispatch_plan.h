@@ -13,6 +13,8 @@
 
 namespace switchyard {
 
+inline constexpr uint32_t kTopKMax = 256;
+
 // One of a token's experts: where it is computed, and in which of the token's partials it is.
 struct PlannedPick {
   uint16_t expert = 0;

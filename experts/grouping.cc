@@ -2,168 +2,50 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <numeric>
 
+#include "experts/exchange_search.h"
 #include "runtime/base/check.h"
 #include "runtime/base/prng.h"
 
 namespace switchyard {
 namespace {
 
+constexpr size_t kTokensMax = 1 << 15;  // more do not find better parts, only later
 constexpr double kMovesPerExpert = 1500;
-constexpr double kHeatAtFirst = 0.02;  // of the tokens: how much worse a move may be
+constexpr double kHeatAtFirst = 0.02;
 constexpr double kHeatAtLast = 0.0001;
-constexpr double kBalanceWeight = 0.5;  // tokens' worth of parts for a squared imbalance
+constexpr double kBalance = 0.5;  // tokens' worth of parts for a squared imbalance
+constexpr int kEveningKicks = 100;
+// When the layers are joined, from about as hot as moves between good orders are.
+constexpr int kRoundsJoined = 2;
+constexpr double kMovesJoined = 300;
+constexpr double kHeatJoined = 0.003;
+constexpr double kBalanceJoined = 30;
 
-// Exchanges experts between parts, better or, while it is hot, sometimes worse.
-class Annealing {
- public:
-  Annealing(const LayerRoutes& routes, std::vector<uint32_t> part_of, uint32_t parts)
-      : routes_(routes),
-        parts_(parts),
-        part_of_(std::move(part_of)),
-        tokens_of_(routes.experts),
-        counts_(routes.tokens() * parts),
-        loads_(parts) {
-    for (size_t token = 0; token < routes.tokens(); ++token) {
-      for (const uint16_t expert : routes.of(token)) {
-        tokens_of_[expert].push_back(static_cast<uint32_t>(token));
-        counts_[token * parts + part_of_[expert]] += 1;
-        loads_[part_of_[expert]] += 1;
-      }
-    }
+// Parts of a layer's places: equal stretches.
+std::vector<uint32_t> stretches(uint32_t experts, uint32_t parts) {
+  std::vector<uint32_t> part_of(experts);
+  for (uint32_t expert = 0; expert < experts; ++expert) {
+    part_of[expert] = static_cast<uint32_t>(uint64_t{expert} * parts / experts);
   }
-
-  std::vector<uint32_t> run(Prng& prng) {
-    const auto tokens = static_cast<double>(routes_.tokens());
-    const auto moves = static_cast<uint64_t>(kMovesPerExpert * routes_.experts);
-    for (uint64_t move = 0; move < moves; ++move) {
-      const double cooled = static_cast<double>(move) / static_cast<double>(moves);
-      const double heat = tokens * kHeatAtFirst * std::pow(kHeatAtLast / kHeatAtFirst, cooled);
-      const auto a = static_cast<uint32_t>(prng.below(routes_.experts));
-      const auto b = static_cast<uint32_t>(prng.below(routes_.experts));
-      if (part_of_[a] == part_of_[b]) continue;
-      const double worse = cost_of_exchange(a, b);
-      if (worse <= 0 || prng.uniform() < std::exp(-worse / heat)) exchange(a, b);
-    }
-    return std::move(part_of_);
-  }
-
- private:
-  bool chose(uint32_t token, uint32_t expert) const {
-    return std::ranges::find(routes_.of(token), expert) != routes_.of(token).end();
-  }
-
-  // How many parts more tokens touch when those of `leaving` that did not choose `other` go from
-  // its part to `to`.
-  int64_t more_parts(uint32_t leaving, uint32_t other, uint32_t to) const {
-    int64_t more = 0;
-    for (const uint32_t token : tokens_of_[leaving]) {
-      const uint16_t* counts = &counts_[size_t{token} * parts_];
-      const bool last_there = counts[part_of_[leaving]] == 1, first_here = counts[to] == 0;
-      if (last_there == first_here || chose(token, other)) continue;
-      more += first_here ? 1 : -1;
-    }
-    return more;
-  }
-
-  double unbalance(double load) const {
-    const double mean = static_cast<double>(routes_.picks.size()) / parts_;
-    const double over = load / mean - 1;
-    return kBalanceWeight * static_cast<double>(routes_.tokens()) * over * over / parts_;
-  }
-
-  double cost_of_exchange(uint32_t a, uint32_t b) const {
-    const uint32_t from = part_of_[a], to = part_of_[b];
-    const double parts = static_cast<double>(more_parts(a, b, to) + more_parts(b, a, from));
-    const double shift =
-        static_cast<double>(tokens_of_[b].size()) - static_cast<double>(tokens_of_[a].size());
-    return parts + unbalance(loads_[from] + shift) - unbalance(loads_[from]) +
-           unbalance(loads_[to] - shift) - unbalance(loads_[to]);
-  }
-
-  void move(uint32_t expert, uint32_t to) {
-    for (const uint32_t token : tokens_of_[expert]) {
-      counts_[size_t{token} * parts_ + part_of_[expert]] -= 1;
-      counts_[size_t{token} * parts_ + to] += 1;
-    }
-    const auto load = static_cast<double>(tokens_of_[expert].size());
-    loads_[part_of_[expert]] -= load;
-    loads_[to] += load;
-    part_of_[expert] = to;
-  }
-
-  void exchange(uint32_t a, uint32_t b) {
-    const uint32_t from = part_of_[a], to = part_of_[b];
-    move(a, to);
-    move(b, from);
-  }
-
-  const LayerRoutes& routes_;
-  const uint32_t parts_;
-  std::vector<uint32_t> part_of_;                 // [experts]
-  std::vector<std::vector<uint32_t>> tokens_of_;  // [experts]
-  std::vector<uint16_t> counts_;                  // [tokens][parts] experts chosen there
-  std::vector<double> loads_;                     // [parts] picks
-};
-
-}  // namespace
-
-LayerRoutes routes_of(const RoutingTrace& trace, size_t at) {
-  LayerRoutes routes{.experts = trace.shape.experts};
-  for (const RoutingStep& step : trace.steps) {
-    for (size_t token = 0; token < step.tokens.size(); ++token) {
-      const auto routed = step.at(trace.shape, at, token);
-      for (const RoutedExpert& expert : routed) routes.picks.push_back(expert.expert);
-      if (!routed.empty()) routes.end_token();
-    }
-  }
-  return routes;
+  return part_of;
 }
 
-std::vector<uint32_t> group_experts(const LayerRoutes& routes, uint32_t parts, uint64_t seed) {
-  CHECK(parts >= 1 && routes.experts >= 1);
-  Prng prng(seed);
-  std::vector<uint32_t> part_of(routes.experts);
-  for (uint32_t expert = 0; expert < routes.experts; ++expert) {
-    part_of[expert] = static_cast<uint32_t>(uint64_t{expert} * parts / routes.experts);
-  }
-  if (parts == 1 || routes.tokens() == 0) return part_of;
-  return Annealing(routes, std::move(part_of), parts).run(prng);
+ExchangeSettings settings_for(std::vector<uint32_t> cuts) {
+  return {.cuts = std::move(cuts),
+          .moves_per_expert = kMovesPerExpert,
+          .heat_first = kHeatAtFirst,
+          .heat_last = kHeatAtLast,
+          .balance = kBalance};
 }
 
-namespace {
-
-// The routes among `members` alone, numbered by their places there; tokens with fewer than two of
-// them cut nothing.
-LayerRoutes among(const LayerRoutes& routes, std::span<const uint16_t> members) {
-  std::vector<uint16_t> place(routes.experts, UINT16_MAX);
-  for (size_t i = 0; i < members.size(); ++i) place[members[i]] = static_cast<uint16_t>(i);
-  LayerRoutes part{.experts = static_cast<uint32_t>(members.size())};
-  for (size_t token = 0; token < routes.tokens(); ++token) {
-    for (const uint16_t expert : routes.of(token)) {
-      if (place[expert] != UINT16_MAX) part.picks.push_back(place[expert]);
-    }
-    if (part.picks.size() > part.begins.back()) part.end_token();
-  }
-  return part;
-}
-
-// Puts `members` into an order: bisected, each half likewise, down to one rank's.
-void bisect(const LayerRoutes& routes, std::span<uint16_t> members, uint32_t ranks, uint64_t seed) {
-  if (ranks < 2 || members.size() < 2) return;
-  const std::vector<uint32_t> half = group_experts(among(routes, members), 2, seed);
-  std::vector<uint16_t> sorted;
-  for (const uint32_t wanted : {0U, 1U}) {
-    for (size_t i = 0; i < members.size(); ++i) {
-      if (half[i] == wanted) sorted.push_back(members[i]);
-    }
-  }
-  std::ranges::copy(sorted, members.begin());
-  const auto first = static_cast<size_t>(std::ranges::count(half, 0U));
-  bisect(routes, members.first(first), ranks / 2, seed + 1);
-  bisect(routes, members.subspan(first), ranks / 2, seed + 2);
+// The experts by their parts.
+std::vector<uint16_t> order_by(std::span<const uint32_t> part_of) {
+  std::vector<uint16_t> order(part_of.size());
+  std::iota(order.begin(), order.end(), uint16_t{0});
+  std::ranges::stable_sort(order, {}, [&](uint16_t expert) { return part_of[expert]; });
+  return order;
 }
 
 // Exchanges the halves of stretches of a layer's order, which changes what lies together nowhere,
@@ -171,18 +53,22 @@ void bisect(const LayerRoutes& routes, std::span<uint16_t> members, uint32_t ran
 class Evening {
  public:
   Evening(const std::vector<LayerRoutes>& layers, ExpertOrder& order, uint32_t ranks)
-      : order_(order), picks_(layers.size()), loads_(ranks) {
-    for (size_t at = 0; at < layers.size(); ++at) {
-      picks_[at].resize(layers[at].experts);
-      for (const uint16_t expert : layers[at].picks) picks_[at][expert] += 1;
-    }
-    for (size_t at = 0; at < layers.size(); ++at) add(at, 1);
+      : order_(order), picks_(picks_of(layers)), loads_(ranks) {
+    recount();
   }
 
-  void run() {
-    for (bool better = true; better;) {
-      better = false;
-      for (size_t at = 0; at < order_.size(); ++at) better |= improve(at, order_[at]);
+  void run(Prng& prng) {
+    descend();
+    for (int kick = 0; kick < kEveningKicks; ++kick) {
+      const ExpertOrder before = order_;
+      const std::vector<double> loads = loads_;
+      const double unevenness_before = unevenness();
+      for (std::vector<uint16_t>& layer : order_) disturb(layer, prng);
+      recount();
+      descend();
+      if (unevenness() < unevenness_before) continue;
+      order_ = before;
+      loads_ = loads;
     }
   }
 
@@ -194,6 +80,33 @@ class Evening {
     }
   }
 
+  void recount() {
+    std::ranges::fill(loads_, 0);
+    for (size_t at = 0; at < order_.size(); ++at) add(at, 1);
+  }
+
+  void descend() {
+    for (bool better = true; better;) {
+      better = false;
+      for (size_t at = 0; at < order_.size(); ++at) better |= improve(at, order_[at]);
+    }
+  }
+
+  // Exchanges the halves of about every eighth stretch.
+  void disturb(std::span<uint16_t> members, Prng& prng) {
+    const size_t half = members.size() / 2;
+    if (!divisible(members)) return;
+    if (prng.below(8) == 0) std::ranges::swap_ranges(members.first(half), members.subspan(half));
+    disturb(members.first(half), prng);
+    disturb(members.subspan(half), prng);
+  }
+
+  // Into halves that are whole ranks'.
+  bool divisible(std::span<const uint16_t> members) const {
+    const size_t experts = order_.front().size();
+    return members.size() % 2 == 0 && members.size() * loads_.size() > experts;
+  }
+
   double unevenness() const {
     return std::inner_product(loads_.begin(), loads_.end(), loads_.begin(), 0.0);
   }
@@ -202,8 +115,7 @@ class Evening {
   // rank's.
   bool improve(size_t at, std::span<uint16_t> members) {
     const size_t half = members.size() / 2;
-    if (members.size() % 2 != 0 || members.size() * loads_.size() <= order_[at].size())
-      return false;
+    if (!divisible(members)) return false;
     const double before = unevenness();
     add(at, -1);
     std::ranges::swap_ranges(members.first(half), members.subspan(half));
@@ -225,15 +137,60 @@ class Evening {
 
 }  // namespace
 
+namespace {
+
+// Once more over every layer, now that it is known what the ranks do in the others.
+void join_layers(const std::vector<LayerRoutes>& layers, ExchangeSettings settings,
+                 ExpertOrder& order, Prng& prng) {
+  const uint32_t ranks = settings.cuts.back();
+  settings.moves_per_expert = kMovesJoined;
+  settings.heat_first = kHeatJoined;
+  settings.balance_all = kBalanceJoined;
+  const std::vector<std::vector<double>> picks = picks_of(layers);
+  std::vector<double> loads(ranks);
+  const auto add = [&](size_t at, double sign) {
+    const std::vector<uint32_t> rank_of = ranks_of(order[at], ranks);
+    for (size_t expert = 0; expert < rank_of.size(); ++expert) {
+      loads[rank_of[expert]] += sign * picks[at][expert];
+    }
+  };
+  for (size_t at = 0; at < layers.size(); ++at) add(at, 1);
+  for (int round = 0; round < kRoundsJoined; ++round) {
+    for (size_t at = 0; at < layers.size(); ++at) {
+      add(at, -1);
+      settings.others = loads;
+      order[at] =
+          order_by(search_exchanges(layers[at], ranks_of(order[at], ranks), settings, prng));
+      add(at, 1);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<uint32_t> group_experts(const LayerRoutes& routes, uint32_t parts, uint64_t seed) {
+  CHECK(parts >= 1 && routes.experts >= 1);
+  Prng prng(seed);
+  return search_exchanges(thin_out(routes, kTokensMax), stretches(routes.experts, parts),
+                          settings_for({parts}), prng);
+}
+
 ExpertOrder group_order(const std::vector<LayerRoutes>& layers, uint32_t world, uint64_t seed) {
   const uint32_t ranks = std::bit_ceil(world);
+  std::vector<uint32_t> cuts;
+  for (uint32_t parts = 2; parts <= ranks; parts *= 2) cuts.push_back(parts);
+  if (cuts.empty()) cuts.push_back(1);
+  const ExchangeSettings settings = settings_for(cuts);
+  Prng prng(seed);
+  std::vector<LayerRoutes> thin;
   ExpertOrder order;
   for (const LayerRoutes& routes : layers) {
-    order.emplace_back(routes.experts);
-    std::iota(order.back().begin(), order.back().end(), uint16_t{0});
-    bisect(routes, order.back(), ranks, seed);
+    thin.push_back(thin_out(routes, kTokensMax));
+    order.push_back(
+        order_by(search_exchanges(thin.back(), stretches(routes.experts, ranks), settings, prng)));
   }
-  Evening(layers, order, ranks).run();
+  Evening(thin, order, ranks).run(prng);
+  join_layers(thin, settings, order, prng);
   return order;
 }
 

@@ -9,26 +9,9 @@
 #include <vector>
 
 #include "experts/expert_order.h"
-#include "experts/routing_trace.h"
+#include "experts/layer_routes.h"
 
 namespace switchyard {
-
-// The routes of one layer: the experts of token t, all distinct, are picks[begins[t], begins[t +
-// 1]).
-struct LayerRoutes {
-  uint32_t experts = 0;
-  std::vector<uint32_t> begins = {0};
-  std::vector<uint16_t> picks = {};
-
-  size_t tokens() const { return begins.size() - 1; }
-  std::span<const uint16_t> of(size_t token) const {
-    return std::span(picks).subspan(begins[token], begins[token + 1] - begins[token]);
-  }
-  void end_token() { begins.push_back(static_cast<uint32_t>(picks.size())); }
-};
-
-// What `trace` recorded of its `at`-th layer; tokens that were not recorded there are left out.
-LayerRoutes routes_of(const RoutingTrace& trace, size_t at);
 
 // [experts] → part, of parts that differ by one expert at most: few distinct parts a token in the
 // mean, and no part with much more than its share of the picks. The same for the same seed.
@@ -39,9 +22,9 @@ double parts_per_token(const LayerRoutes& routes, std::span<const uint32_t> part
 // The busiest part's picks ÷ the mean's.
 double imbalance(const LayerRoutes& routes, std::span<const uint32_t> part_of, uint32_t parts);
 
-// The experts of every layer in an order whose ranges are good parts for 2, 4, … up to `world`
-// ranks, the coarse ones (nodes) before the fine. What the layers make each rank do adds up to
-// about the same.
+// The experts of every layer in an order whose stretches are good parts for 2, 4, … up to `world`
+// ranks, all at once: a part of one is half a part of the other. What the layers make each rank do
+// adds up to about the same.
 ExpertOrder group_order(const std::vector<LayerRoutes>& layers, uint32_t world, uint64_t seed);
 
 // Which of `world` ranks has the expert, [experts], when each takes its stretch of `order`.

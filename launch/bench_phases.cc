@@ -18,8 +18,8 @@ class Sequences {
   }
   Sequences(const Sequences&) = delete;
 
-  Result<SequenceId> open() {
-    ids_.push_back(TRY(engine_.open_sequence()));
+  Result<SequenceId> open(std::span<const TokenId> beginning) {
+    ids_.push_back(TRY(engine_.open_sequence(beginning)));
     return ids_.back();
   }
 
@@ -39,7 +39,7 @@ std::vector<TokenId> random_ids(uint64_t seed, uint64_t stream, uint32_t count, 
 
 Result<Phase> time_prefill(Engine& engine, const std::vector<TokenId>& ids) {
   Sequences sequences(engine);
-  const SequenceId sequence = TRY(sequences.open());
+  const SequenceId sequence = TRY(sequences.open(ids));
   engine.reset_counters();
   const double begin = now_seconds();
   TRY_STATUS(feed_tokens(engine, sequence, ids, LogitsWanted::kLast,
@@ -54,7 +54,7 @@ Result<Phase> time_decode(Engine& engine, const std::vector<std::vector<TokenId>
   std::vector<TokenId> next;
   const auto keep = [&](SequenceId, uint32_t, TokenId best) { next.push_back(best); };
   for (const std::vector<TokenId>& prompt : prompts) {
-    const SequenceId sequence = TRY(sequences.open());
+    const SequenceId sequence = TRY(sequences.open(prompt));
     plan.parts.push_back({sequence, prompt, LogitsWanted::kBest, true});
     TRY_STATUS(engine.step({{plan.parts.back()}}, {}, keep));
   }

@@ -1,18 +1,18 @@
 #include "launch/engine_flags.h"
 
 #include <fmt/format.h>
+#include <sys/sysinfo.h>
 
 #include <algorithm>
 #include <ostream>
 
 #include "comm/world.h"
 #include "experts/expert_source.h"
+#include "launch/bootstrap.h"
 #include "launch/cpu_limit.h"
 #include "launch/machine.h"
 #include "launch/memory_limit.h"
 #include "launch/options.h"
-#include "launch/parse.h"
-#include "launch/version.h"
 #include "runtime/base/align.h"
 #include "runtime/base/units.h"
 #include "runtime/device/device.h"
@@ -24,9 +24,18 @@ constexpr uint32_t kThreadsMax = 1024;
 constexpr uint32_t kContextUnit = 16;
 constexpr uint32_t kChunkMax = 1 << 20;
 
+// The processors that this rank may use; where all ranks of a node may use all, its part of them.
+uint32_t threads_of_rank() {
+  const uint32_t usable = usable_threads("");
+  const bool all = usable >= static_cast<uint32_t>(::get_nprocs());
+  return all ? node_share(process_environment()).of_threads(usable) : usable;
+}
+
 Result<uint64_t> memory_bytes(const EngineFlags& flags) {
   if (flags.memory) return *flags.memory;
-  if (const auto allowance = memory_allowance("")) return default_memory_bytes(allowance->bytes);
+  if (const auto allowance = memory_allowance("")) {
+    return node_share(process_environment()).of_bytes(default_memory_bytes(allowance->bytes));
+  }
   return fail(Code::kNoMemory, "cannot tell how much memory there is", "/proc/meminfo",
               "give --memory SIZE");
 }
@@ -42,11 +51,15 @@ Status choose_device(const EngineFlags& flags, EngineOptions& options) {
   return {};
 }
 
-Result<uint64_t> expert_bytes_max(const EngineFlags& flags, const ModelSource& source) {
+// A share is one of the experts that a rank holds; a size is the process's.
+Result<uint64_t> expert_bytes_max(const EngineFlags& flags, const ModelSource& source,
+                                  const World* world) {
   if (!flags.expert_memory) return UINT64_MAX;
   const ExpertSource& experts = source.experts();
-  auto bytes = parse_size_or_share(*flags.expert_memory,
-                                   experts.keys().size() * experts.layout().slot_bytes());
+  const uint64_t all = experts.keys().size() * experts.layout().slot_bytes();
+  auto bytes =
+      parse_size_or_share(*flags.expert_memory, all / (world != nullptr ? world->size() : 1));
+  if (bytes) *bytes /= flags.team.ranks.value_or(1);
   if (!bytes) bytes.error().where = "--expert-memory";
   return bytes;
 }
@@ -80,18 +93,7 @@ void EngineFlags::add_to(OptionList& list) {
       "spoilt is spared the next time, unless the rate is 1; an expert whose reads fail twice "
       "running ends the run");
   list.count("--chunk", chunk, 1, kChunkMax, "tokens of a prompt computed together at most");
-  list.count("--ranks", ranks, 1, kRanksMax,
-             "ranks that are threads of this process and share its memory and cores; under mpirun "
-             "or srun each process is one");
-  list.text("--layout", "auto|A|B|C", layout,
-            "how ranks share the work: A: a sequence's attention on one, experts on all; B: heads "
-            "of attention on all as well; C: as A, every row to every rank; auto: A or C by layer "
-            "and step");
-  list.text("--placement", "plain|grouped|replicated|random[:SEED]", placement,
-            "which ranks hold which experts: in stretches by number, of the expert order (the "
-            "default), those with hot experts on several ranks, or by chance");
-  list.text("--owners", "none|predicted|random[:SEED]|adversarial", owners,
-            "which rank takes a token before its router has spoken; default: none");
+  team.add_to(list);
 }
 
 uint32_t default_context(uint64_t prompt, int64_t tokens, uint32_t limit) {
@@ -99,68 +101,12 @@ uint32_t default_context(uint64_t prompt, int64_t tokens, uint32_t limit) {
   return static_cast<uint32_t>(std::min<uint64_t>(round_up(wanted, kContextUnit), limit));
 }
 
-namespace {
-
-// "random" or "random:SEED": the seed.
-std::optional<uint64_t> random_seed(std::string_view text) {
-  constexpr std::string_view kRandom = "random";
-  if (text == kRandom) return 1;
-  if (!text.starts_with("random:")) return std::nullopt;
-  const auto seed = parse_seed(text.substr(kRandom.size() + 1));
-  return seed ? std::optional(*seed) : std::nullopt;
-}
-
-Result<Placement> choose_placement(const std::string& name, const ModelSource& source,
-                                   uint32_t ranks) {
-  const ExpertOrder& order = source.expert_order();
-  const uint32_t experts = source.spec().moe.experts;
-  if (name == "grouped") return place_by_order(order, ranks);
-  if (name == "plain") return place_by_order(plain_order(order.size(), experts), ranks);
-  if (const auto seed = random_seed(name)) {
-    return place_at_random(order.size(), experts, ranks, *seed);
-  }
-  return fail(Code::kUsage, fmt::format("no placement is named '{}'", name), "--placement",
-              "plain, grouped, replicated or random[:SEED]");
-}
-
-// How the ranks share the work; and what this process has, among its own.
-Status choose_team(const EngineFlags& flags, const ModelSource& source, World* world,
-                   EngineOptions& options) {
-  TeamOptions& team = options.team;
-  if (world != nullptr && flags.ranks) {
-    return fail(Code::kUsage, "the ranks of this job are its processes", "--ranks",
-                "leave it out, or start without mpirun and srun");
-  }
-  team.world = world;
-  team.threads = flags.ranks.value_or(1);
-  const uint32_t ranks = world != nullptr ? world->size() : team.threads;
-  const auto layout = parse_layout(flags.layout.value_or("auto"));
-  if (!layout) {
-    return fail(Code::kUsage, fmt::format("no layout is named '{}'", *flags.layout), "--layout",
-                "auto, A, B or C");
-  }
-  team.layout = *layout;
-  team.owners = TRY(parse_owners(flags.owners.value_or("none")));
-  team.placement = TRY(choose_placement(flags.placement.value_or("grouped"), source, ranks));
-  team.facts = {{"build", version_text()}};
-  options.memory_bytes /= team.threads;
-  options.threads = std::max(1U, options.threads / team.threads);
-  if (flags.expert_memory && flags.expert_memory->ends_with('%')) {
-    options.expert_bytes_max /= ranks;  // a share of what a rank holds
-  } else if (flags.expert_memory) {
-    options.expert_bytes_max /= team.threads;
-  }
-  return {};
-}
-
-}  // namespace
-
 Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource& source,
                                      uint32_t context, uint64_t other_bytes, World* world) {
   EngineOptions options;
   options.memory_bytes = TRY(memory_bytes(flags));
-  options.expert_bytes_max = TRY(expert_bytes_max(flags, source));
-  options.threads = flags.threads ? *flags.threads : usable_threads("");
+  options.expert_bytes_max = TRY(expert_bytes_max(flags, source, world));
+  options.threads = flags.threads ? *flags.threads : threads_of_rank();
   options.isa = flags.isa.value_or("");
   options.policy = flags.policy.value_or(options.policy);
   options.predictor = flags.predictor.value_or(options.predictor);
@@ -174,7 +120,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   }
   TRY_STATUS(choose_device(flags, options));
   options.chunk = flags.chunk.value_or(0);
-  TRY_STATUS(choose_team(flags, source, world, options));
+  TRY_STATUS(choose_team(flags.team, source, world, options));
   options.context = context;
   options.other_bytes = other_bytes;
   return options;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "launch/console.h"
+#include "launch/team_flags.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/engine.h"
 
@@ -30,10 +31,7 @@ struct EngineFlags {
   std::optional<std::string> device;
   std::optional<std::string> order;
   std::optional<uint32_t> chunk;
-  std::optional<uint32_t> ranks;
-  std::optional<std::string> layout;
-  std::optional<std::string> placement;
-  std::optional<std::string> owners;
+  TeamFlags team;
 
   void add_to(OptionList& options);
 };

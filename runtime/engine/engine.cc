@@ -353,10 +353,11 @@ Result<std::vector<RankReport>> Engine::rank_reports() { return impl_->rank_repo
 
 uint32_t Engine::ranks() const { return impl_->team.ranks(); }
 
-Result<SequenceId> Engine::open_sequence() {
+Result<SequenceId> Engine::open_sequence(std::span<const TokenId> beginning) {
   const SequenceId sequence = TRY(impl_->free_sequence());
-  TRY_STATUS(impl_->order(
-      {.kind = RankCommand::Kind::kOpen, .sequence = sequence, .home = impl_->home_for(sequence)}));
+  TRY_STATUS(impl_->order({.kind = RankCommand::Kind::kOpen,
+                           .sequence = sequence,
+                           .home = impl_->home_for(sequence, beginning)}));
   return sequence;
 }
 

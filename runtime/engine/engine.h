@@ -116,8 +116,9 @@ class Engine {
   Result<std::vector<RankReport>> rank_reports();
   uint32_t ranks() const;
 
-  // An empty sequence. kNoMemory when `sequences` are open already; a team's errors.
-  Result<SequenceId> open_sequence();
+  // An empty sequence. kNoMemory when `sequences` are open already; a team's errors. What is known
+  // of its `beginning` may choose the rank it lives on.
+  Result<SequenceId> open_sequence(std::span<const TokenId> beginning = {});
   void close_sequence(SequenceId sequence);
   uint32_t positions(SequenceId sequence) const;  // tokens it holds
 

@@ -3,6 +3,7 @@
 // The inside of an engine: engine.cc makes it, engine_step.cc runs it, engine_team.cc talks to
 // other ranks.
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <span>
@@ -43,7 +44,7 @@ class Engine::Impl {
   void end_team();
 
   Result<SequenceId> free_sequence() const;
-  uint32_t home_for(SequenceId sequence) const;
+  uint32_t home_for(SequenceId sequence, std::span<const TokenId> beginning) const;
   Compute compute() { return {kernels, pool}; }
   uint32_t expert_slots() const { return std::min(cache->slots(), experts); }
 
@@ -116,7 +117,8 @@ class Engine::Impl {
   std::vector<uint32_t> own_rows;      // of them, those whose experts this rank asks for
   std::vector<uint32_t> rows_of_rank;  // [ranks] rows whose experts they ask for
   std::vector<uint8_t> row_owners;     // [rows] where heads are split
-  std::vector<uint64_t> ranks_before;  // [rows] where the experts of the router before lay
+  // [rows] behind the last router and the one before, where heads are split
+  std::array<std::vector<uint64_t>, 2> good_owners;
   std::vector<WantedRow> wanted;
 };
 

@@ -69,7 +69,7 @@ Status Engine::Impl::lay_rows(const StepPlan& step) {
   all_rows.resize(rows.size());
   std::iota(all_rows.begin(), all_rows.end(), 0U);
   own_rows = all_rows;
-  ranks_before.assign(rows.size(), 0);
+  for (std::vector<uint64_t>& of_layer : good_owners) of_layer.assign(rows.size(), 0);
   const size_t stride = padded(spec.hidden);
   for (const uint32_t row : all_rows) {
     read_row(weights.embedding, static_cast<uint32_t>(rows[row].token), workspace.x + row * stride);
@@ -114,7 +114,7 @@ void Engine::Impl::choose_owners(uint32_t layer) {
                                      .layer = static_cast<uint32_t>(at),
                                      .token = rows[row].token,
                                      .position = rows[row].position,
-                                     .ranks_before = ranks_before[row]});
+                                     .before = {good_owners[0][row], good_owners[1][row]}});
     rows_of_rank[row_owners[row]] += 1;
     if (row_owners[row] == team.rank()) own_rows.push_back(row);
   }
@@ -151,7 +151,11 @@ Status Engine::Impl::run_experts(uint32_t layer, const ExchangeStep& step) {
   TRY_STATUS(moe->run(compute(), layer, weights.layers[layer],
                       static_cast<uint32_t>(own_rows.size()), *cache, workspace,
                       counters.weight_bytes_used, calls, step));
-  for (uint32_t i = 0; i < own_rows.size(); ++i) ranks_before[own_rows[i]] = moe->ranks_of(i);
+  if (!owner_exchange) return {};
+  good_owners[1] = good_owners[0];
+  for (uint32_t i = 0; i < own_rows.size(); ++i) {
+    good_owners[0][own_rows[i]] = moe->saving_owners(layer, i);
+  }
   return {};
 }
 
@@ -176,8 +180,8 @@ Status Engine::Impl::run_layer(uint32_t layer, ExchangeStep step) {
   }
   add_update(own_rows);
   if (owner_exchange) {
-    TRY_STATUS(
-        owner_exchange->gather(layer, row_owners, workspace.x, padded(spec.hidden), ranks_before));
+    TRY_STATUS(owner_exchange->gather(layer, row_owners, workspace.x, padded(spec.hidden),
+                                      good_owners[0]));
   }
   record(kTrackExperts, spec.layers[layer].sparse ? "experts" : "mlp", layer, mlp_began);
   return {};

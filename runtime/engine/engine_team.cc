@@ -92,10 +92,10 @@ Result<SequenceId> Engine::Impl::free_sequence() const {
   return fail(Code::kNoMemory, fmt::format("all {} sequences are in use", sequences.size()));
 }
 
-uint32_t Engine::Impl::home_for(SequenceId sequence) const {
+uint32_t Engine::Impl::home_for(SequenceId sequence, std::span<const TokenId> beginning) const {
   std::vector<uint32_t> held(team.ranks());
   for (const Sequence& one : sequences) held[one.home] += one.open ? 1 : 0;
-  return owners.of_sequence(static_cast<uint32_t>(sequence), held, sequences_here);
+  return owners.of_sequence(static_cast<uint32_t>(sequence), beginning, held, sequences_here);
 }
 
 Status Engine::Impl::order(const RankCommand& command) {

@@ -8,16 +8,11 @@
 #include "experts/expert_cache.h"
 #include "experts/router.h"
 #include "runtime/base/check.h"
+#include "runtime/base/replica_choice.h"
 #include "runtime/device/worker_pool.h"
 #include "runtime/engine/products.h"
 
 namespace switchyard {
-namespace {
-
-constexpr uint32_t kTopKMax = 256;  // of a token's places on the stack; families allow no more
-
-}  // namespace
-
 uint64_t dense_mlp(const Compute& compute, const ModelSpec& spec, const LayerWeights& weights,
                    uint32_t count, Workspace& workspace, float* y) {
   const size_t inner_stride = padded(weights.gate.rows);
@@ -64,10 +59,13 @@ std::span<const PlannedPick> MoeBlock::picks(uint32_t row) const {
   return exchange_ != nullptr ? exchange_->picks(row) : plan_.of(row);
 }
 
-uint64_t MoeBlock::ranks_of(uint32_t row) const {
-  uint64_t ranks = 0;
-  for (const PlannedPick& pick : plan_.of(row)) ranks |= uint64_t{1} << pick.rank;
-  return ranks;
+uint64_t MoeBlock::saving_owners(uint32_t layer, uint32_t row) const {
+  std::array<uint64_t, kTopKMax> holders;
+  size_t count = 0;
+  for (const PlannedPick& pick : plan_.of(row)) {
+    holders[count++] = placement_.holders[router_of_layer_[layer]][pick.expert];
+  }
+  return switchyard::saving_owners(std::span(holders).first(count));
 }
 
 void MoeBlock::plan(uint32_t layer, uint32_t count, const Workspace& workspace) {

@@ -45,8 +45,9 @@ class MoeBlock {
              ExpertCache& cache, Workspace& workspace, uint64_t& weight_bytes, const Calls& calls,
              const ExchangeStep& exchange);
 
-  // On which ranks each row's experts of the last run are computed, a bit each.
-  uint64_t ranks_of(uint32_t row) const;
+  // With which owners a row of the last run, which was of `layer`, would have travelled least, a
+  // bit each.
+  uint64_t saving_owners(uint32_t layer, uint32_t row) const;
 
  private:
   // The rows whose experts are computed here; own ones are [own_begin, own_end).

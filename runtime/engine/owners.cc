@@ -16,10 +16,10 @@ constexpr std::string_view kRandom = "random";
 }  // namespace
 
 Result<OwnerOptions> parse_owners(std::string_view text) {
-  if (text == "none") return OwnerOptions{OwnerKind::kNone};
-  if (text == "predicted") return OwnerOptions{OwnerKind::kPredicted};
-  if (text == "adversarial") return OwnerOptions{OwnerKind::kAdversarial};
-  OwnerOptions random{OwnerKind::kRandom};
+  if (text == "none") return OwnerOptions{.kind = OwnerKind::kNone};
+  if (text == "predicted") return OwnerOptions{.kind = OwnerKind::kPredicted};
+  if (text == "adversarial") return OwnerOptions{.kind = OwnerKind::kAdversarial};
+  OwnerOptions random{.kind = OwnerKind::kRandom};
   if (text == kRandom) return random;
   if (text.starts_with(kRandom) && text.substr(kRandom.size()).starts_with(':')) {
     const std::string_view seed = text.substr(kRandom.size() + 1);
@@ -55,28 +55,42 @@ uint8_t Owners::of_row(const OwnerQuestion& question) const {
       return static_cast<uint8_t>(Prng(mixed).below(ranks_));
     }
     case OwnerKind::kPredicted: {
-      const uint64_t likely = question.ranks_before & all;
+      if (options_.tables) {
+        const size_t known = question.before[0] == 0 ? 0 : question.before[1] == 0 ? 1 : 2;
+        return options_.tables
+            ->owner(question.layer, question.token, std::span(question.before).first(known))
+            .rank;
+      }
+      const uint64_t likely = question.before[0] & all;
       return static_cast<uint8_t>(likely != 0 ? std::countr_zero(likely) : question.index % ranks_);
     }
     case OwnerKind::kAdversarial: {
-      const uint64_t unlikely = ~question.ranks_before & all;
+      const uint64_t unlikely = ~question.before[0] & all;
       return static_cast<uint8_t>(unlikely != 0 ? 63 - std::countl_zero(unlikely) : ranks_ - 1);
     }
   }
   return 0;
 }
 
-uint32_t Owners::of_sequence(uint32_t index, std::span<const uint32_t> held, uint32_t most) const {
-  if (options_.kind == OwnerKind::kRandom || options_.kind == OwnerKind::kAdversarial) {
-    const bool random = options_.kind == OwnerKind::kRandom;
-    const auto wish = static_cast<uint32_t>(
-        random ? Prng(options_.seed ^ uint64_t{index} << 32).below(ranks_) : ranks_ - 1);
-    for (uint32_t i = 0; i < ranks_; ++i) {
-      const uint32_t rank = (wish + i) % ranks_;
-      if (held[rank] < most) return rank;
-    }
+uint32_t Owners::of_sequence(uint32_t index, std::span<const TokenId> beginning,
+                             std::span<const uint32_t> held, uint32_t most) const {
+  const auto least_held =
+      static_cast<uint32_t>(std::min_element(held.begin(), held.end()) - held.begin());
+  uint32_t wish = least_held;
+  switch (options_.kind) {
+    case OwnerKind::kNone:
+      return least_held;
+    case OwnerKind::kRandom:
+      wish = static_cast<uint32_t>(Prng(options_.seed ^ uint64_t{index} << 32).below(ranks_));
+      break;
+    case OwnerKind::kPredicted:
+      if (options_.tables && !beginning.empty()) wish = options_.tables->home(beginning);
+      break;
+    case OwnerKind::kAdversarial:
+      wish = ranks_ - 1;
+      break;
   }
-  return static_cast<uint32_t>(std::min_element(held.begin(), held.end()) - held.begin());
+  return held[wish] < most ? wish : least_held;
 }
 
 }  // namespace switchyard

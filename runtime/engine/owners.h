@@ -3,12 +3,14 @@
 // Which rank a token's row goes to before its router has spoken. It changes what travels, never a
 // result.
 
+#include <array>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "experts/owner_tables.h"
 #include "runtime/base/ids.h"
 #include "runtime/base/result.h"
 
@@ -19,6 +21,8 @@ enum class OwnerKind : uint8_t { kNone, kPredicted, kRandom, kAdversarial };
 struct OwnerOptions {
   OwnerKind kind = OwnerKind::kNone;
   uint64_t seed = 1;
+  // What predictions go by; null: the layer before alone.
+  std::shared_ptr<const OwnerTables> tables = nullptr;
 };
 
 // "none", "predicted", "random[:SEED]" or "adversarial"; kUsage.
@@ -31,8 +35,9 @@ struct OwnerQuestion {
   uint32_t layer = 0;  // of those that have routers
   TokenId token = 0;
   uint32_t position = 0;
-  uint64_t ranks_before =
-      0;  // where its experts of the router before lay, a bit each; 0: not known
+  // The owners that were good for it in the layers before, the latest first (MoeBlock's
+  // saving_owners); 0: not known.
+  std::array<uint64_t, 2> before = {};
 };
 
 // Chooses owners, the same on every rank.
@@ -40,8 +45,10 @@ class Owners {
  public:
   Owners(const OwnerOptions& options, uint32_t ranks) : options_(options), ranks_(ranks) {}
   uint8_t of_row(const OwnerQuestion& question) const;
-  // The home of a new sequence among ranks that hold so many already; `most` is what one may hold.
-  uint32_t of_sequence(uint32_t index, std::span<const uint32_t> held, uint32_t most) const;
+  // The home of a new sequence of which `beginning` is known, among ranks that hold so many
+  // already; `most` is what one may hold.
+  uint32_t of_sequence(uint32_t index, std::span<const TokenId> beginning,
+                       std::span<const uint32_t> held, uint32_t most) const;
 
  private:
   const OwnerOptions options_;

@@ -36,7 +36,7 @@ struct Setting {
 
   std::string text() const {
     return fmt::format("{} ranks, layout {}, {} placement, owners {}, {:.0f} %", ranks,
-                       layout_name(layout), placement, owners_name({owners, 1}), 100 * share);
+                       layout_name(layout), placement, owners_name({.kind = owners}), 100 * share);
   }
 };
 
@@ -75,7 +75,7 @@ EngineOptions options_of(const ModelSource& source, const Setting& setting) {
   options.context = kPrompt + kGreedy;
   options.sequences = kSequences;
   options.team.layout = setting.layout;
-  options.team.owners = {setting.owners, 1};
+  options.team.owners = {.kind = setting.owners};
   options.team.placement = placement_of(setting, source.expert_order());
   return options;
 }

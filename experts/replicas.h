@@ -1,0 +1,25 @@
+#pragma once
+
+// Copies of hot experts on further ranks, so that fewer copies of tokens travel.
+
+#include <vector>
+
+#include "experts/layer_routes.h"
+#include "experts/placement.h"
+
+namespace switchyard {
+
+// `base` with at most memory_share × (experts of all layers) further holders, and no rank with more
+// than its share of them (rounded up): one after the other those that save most copies a token when
+// its row lies on a good owner; how far they even out the ranks' work, in the layer and over all,
+// counts beside it. None is added that costs more than it saves. The same for the same input.
+Placement replicate(const std::vector<LayerRoutes>& layers, Placement base, double memory_share);
+
+// The holders of one token's picks, [picks].
+inline void holders_of(std::span<const uint16_t> picks, const std::vector<RankSet>& layer,
+                       std::vector<RankSet>& holders) {
+  holders.clear();
+  for (const uint16_t expert : picks) holders.push_back(layer[expert]);
+}
+
+}  // namespace switchyard
