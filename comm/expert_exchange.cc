@@ -237,6 +237,7 @@ Status ExpertExchange::combine() {
   LayerTraffic& traffic = layer_traffic();
   traffic.tokens += plan_->rows();
   traffic.copies_out += gathers() ? uint64_t{plan_->rows()} * (ranks - 1) : plan_->copies_out();
+  traffic.copies_needed += plan_->copies_out();
   traffic.copies_back += begins.back();
   traffic.gathers += gathers() ? 1 : 0;
   traffic.steps += 1;

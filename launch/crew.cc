@@ -12,10 +12,14 @@
 #include "launch/model_path.h"
 #include "launch/progress.h"
 #include "launch/version.h"
+#include "runtime/base/align.h"
 #include "runtime/base/byte_fields.h"
+#include "runtime/base/units.h"
 
 namespace switchyard {
 namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
 
 // What rank 0 knows of the work ahead and the others have to know.
 struct JobSetup {
@@ -50,6 +54,7 @@ class Threads {
       EngineOptions of_rank = options_of(options, rank);
       of_rank.on_routing = {};
       of_rank.spans = nullptr;
+      of_rank.other_bytes = 0;  // rank 0's
       threads_.emplace_back([&source, of_rank = std::move(of_rank)] {
         // What goes wrong here is told to rank 0, whose error it becomes.
         auto engine = Engine::create(source, of_rank, {});
@@ -73,12 +78,24 @@ class Threads {
   std::vector<std::thread> threads_;
 };
 
+// Of ranks that share a budget: their sum, not a rank's part.
+Error in_all(Error error, const ModelSource& source, const EngineOptions& options) {
+  const auto least = Engine::minimum_bytes(source, options);
+  if (error.code != Code::kNoMemory || !least) return error;
+  const uint64_t ranks = options.team.threads;
+  error.what = fmt::format("--memory {} is too small for {} ranks of this model and request",
+                           format_size(options.memory_bytes * ranks), ranks);
+  error.hint = fmt::format("--memory {} does", format_size(round_up(*least, kMiB) * ranks));
+  return error;
+}
+
 Result<EngineHandle> create_engine(const ModelSource& source, const EngineOptions& options,
                                    const LoadProgress& load) {
   if (options.team.threads > 1) {
     auto threads = std::make_shared<Threads>(source, options);
-    auto engine = TRY(Engine::create(source, threads->options_of(options, 0), load));
-    return EngineHandle(engine.release(), [threads](Engine* ended) { delete ended; });
+    auto engine = Engine::create(source, threads->options_of(options, 0), load);
+    if (!engine) return tl::unexpected(in_all(engine.error(), source, options));
+    return EngineHandle(engine->release(), [threads](Engine* ended) { delete ended; });
   }
   if (!options.team.alone()) {
     const std::string setup = encode({options.context, options.sequences});

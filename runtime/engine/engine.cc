@@ -14,6 +14,7 @@
 #include "runtime/base/spans.h"
 #include "runtime/device/device.h"
 #include "runtime/engine/engine_impl.h"
+#include "runtime/engine/round_rates.h"
 #include "runtime/kernels/kernel_table.h"
 #include "storage/faulty_queue.h"
 #include "storage/rated_queue.h"
@@ -310,6 +311,9 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
       {.lend = [cache = impl->cache.get()] { return cache->lend(); },
        .take_back = [cache = impl->cache.get()](auto slot) { cache->take_back(slot); }}));
   impl->join_team(source);
+  if (!options.team.alone() && options.team.layout == Layout::kAuto) {
+    impl->links = TRY(measure_links(*options.team.world));
+  }
   // The drive is kept busy by the thread that computes, now and then: no thread of its own takes
   // turns with those that compute.
   const bool all_fit = plan.slots >= experts.keys().size();
@@ -375,7 +379,7 @@ Status Engine::step(const StepPlan& plan, const LogitsSink& sink, const BestSink
   RankCommand command{.kind = RankCommand::Kind::kStep,
                       .number = impl_->steps + 1,
                       .plan = plan,
-                      .ways = impl_->choose_ways()};
+                      .ways = impl_->choose_ways(plan)};
   if (impl_->team.alone()) return impl_->run_step(command, sink, best);
   if (impl_->stop && impl_->stop()) return fail(Code::kStopped, "stopped");
   Status done = tell(*impl_->team.world, command);

@@ -21,6 +21,7 @@
 #include "runtime/engine/moe_block.h"
 #include "runtime/engine/rank_command.h"
 #include "runtime/engine/workspace.h"
+#include "scheduler/exchange_cost.h"
 
 namespace switchyard {
 
@@ -40,7 +41,8 @@ class Engine::Impl {
   Status serve();
   Result<std::vector<RankReport>> rank_reports();
   RankReport rank_report() const;
-  std::vector<ExchangeWay> choose_ways() const;
+  std::vector<ExchangeWay> choose_ways(const StepPlan& step) const;
+  double copies_seen(uint32_t layer) const;
   void end_team();
 
   Result<SequenceId> free_sequence() const;
@@ -81,6 +83,7 @@ class Engine::Impl {
   Owners owners;
   uint32_t steps = 0;
   uint32_t layer_now = 0;
+  RoundRates links;  // where the layout is to be chosen
   EngineCounters counters;
   uint64_t load_bytes = 0;
   Spans* spans = nullptr;

@@ -12,6 +12,7 @@
 namespace switchyard {
 namespace {
 
+constexpr uint64_t kTokensTold = 32;  // of a layer, until its copies are believed
 constexpr uint64_t kReportBytesMax = uint64_t{64} << 20;
 
 std::string encode(const RankReport& report) {
@@ -22,9 +23,9 @@ std::string encode(const RankReport& report) {
     put(out, value);
   }
   for (const LayerTraffic& layer : report.traffic) {
-    for (const uint64_t value :
-         {layer.tokens, layer.copies_out, layer.copies_back, layer.picks, layer.picks_here,
-          layer.computed, layer.gathers, layer.steps, uint64_t{layer.bytes_to.size()}}) {
+    for (const uint64_t value : {layer.tokens, layer.copies_out, layer.copies_back,
+                                 layer.copies_needed, layer.picks, layer.picks_here, layer.computed,
+                                 layer.gathers, layer.steps, uint64_t{layer.bytes_to.size()}}) {
       put(out, value);
     }
     for (const uint64_t bytes : layer.bytes_to) put(out, bytes);
@@ -46,8 +47,8 @@ Result<RankReport> decode_report(std::string_view bytes) {
     LayerTraffic& layer = report.traffic.emplace_back();
     uint64_t ranks = 0;
     for (uint64_t* value :
-         {&layer.tokens, &layer.copies_out, &layer.copies_back, &layer.picks, &layer.picks_here,
-          &layer.computed, &layer.gathers, &layer.steps, &ranks}) {
+         {&layer.tokens, &layer.copies_out, &layer.copies_back, &layer.copies_needed, &layer.picks,
+          &layer.picks_here, &layer.computed, &layer.gathers, &layer.steps, &ranks}) {
       *value = cursor.number<uint64_t>();
     }
     for (uint64_t rank = 0; rank < ranks && cursor.ok(); ++rank) {
@@ -163,10 +164,39 @@ Result<std::vector<RankReport>> Engine::Impl::rank_reports() {
   return reports;
 }
 
-// How each layer's rows travel in the next step.
-std::vector<ExchangeWay> Engine::Impl::choose_ways() const {
-  const ExchangeWay way = team.layout == Layout::kC ? ExchangeWay::kGather : ExchangeWay::kSparse;
-  return std::vector<ExchangeWay>(team.alone() ? 0 : spec.sparse_layers(), way);
+// How each layer's rows travel in the next step: by what rank 0's own rows have cost so far.
+std::vector<ExchangeWay> Engine::Impl::choose_ways(const StepPlan& step) const {
+  if (team.alone()) return {};
+  std::vector<ExchangeWay> ways(spec.sparse_layers(), team.layout == Layout::kC
+                                                          ? ExchangeWay::kGather
+                                                          : ExchangeWay::kSparse);
+  if (team.layout != Layout::kAuto) return ways;
+  std::vector<uint32_t> of_rank(team.ranks());
+  for (const StepPart& part : step.parts) {
+    of_rank[sequences[static_cast<uint32_t>(part.sequence)].home] +=
+        static_cast<uint32_t>(part.tokens.size());
+  }
+  ExchangeQuestion question{.rows_of_rank = of_rank,
+                            .row_bytes = static_cast<double>(spec.hidden * sizeof(float) +
+                                                             spec.moe.top_k * sizeof(PlannedPick)),
+                            .part_bytes = static_cast<double>(spec.hidden * sizeof(float))};
+  const std::vector<uint16_t> layers = spec.router_layers();
+  for (size_t at = 0; at < ways.size(); ++at) {
+    question.copies = copies_seen(layers[at]);
+    const bool gather = gather_seconds(links, question) < sparse_seconds(links, question);
+    ways[at] = gather ? ExchangeWay::kGather : ExchangeWay::kSparse;
+  }
+  return ways;
+}
+
+// Ranks that rows of a layer go to, as far as that is known.
+double Engine::Impl::copies_seen(uint32_t layer) const {
+  const Traffic& traffic = exchange->traffic();
+  if (layer < traffic.size() && traffic[layer].tokens >= kTokensTold) {
+    return static_cast<double>(traffic[layer].copies_needed) /
+           static_cast<double>(traffic[layer].tokens);
+  }
+  return expected_copies(team.ranks(), spec.moe.top_k);
 }
 
 // Rank 0's engine ends: the others may go.

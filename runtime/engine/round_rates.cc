@@ -1,0 +1,48 @@
+#include "runtime/engine/round_rates.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace switchyard {
+namespace {
+
+constexpr size_t kSmallBytes = 64;
+constexpr size_t kLargeBytes = 64 << 10;
+constexpr int kSmallRounds = 9;
+constexpr int kLargeRounds = 3;
+
+// Everybody to everybody, `bytes` each.
+Result<double> round_seconds(World& world, size_t bytes) {
+  std::vector<std::byte> out(bytes), in(bytes * world.size());
+  std::vector<World::Ticket> tickets;
+  const double begin = world.now_seconds();
+  for (uint32_t peer = 0; peer < world.size(); ++peer) {
+    if (peer == world.rank()) continue;
+    tickets.push_back(
+        world.receive(peer, Channel::kRows, std::span(in).subspan(peer * bytes, bytes)));
+    tickets.push_back(world.send(peer, Channel::kRows, out));
+  }
+  for (const World::Ticket ticket : tickets) {
+    TRY_STATUS(world.wait(ticket, {"the test of links"}));
+  }
+  return world.now_seconds() - begin;
+}
+
+Result<double> median_seconds(World& world, size_t bytes, int rounds) {
+  std::vector<double> seconds;
+  for (int i = 0; i < rounds; ++i) seconds.push_back(TRY(round_seconds(world, bytes)));
+  std::ranges::nth_element(seconds, seconds.begin() + rounds / 2);
+  return seconds[static_cast<size_t>(rounds / 2)];
+}
+
+}  // namespace
+
+Result<RoundRates> measure_links(World& world) {
+  const double small = TRY(median_seconds(world, kSmallBytes, kSmallRounds));
+  const double large = TRY(median_seconds(world, kLargeBytes, kLargeRounds));
+  const auto more = static_cast<double>((kLargeBytes - kSmallBytes) * (world.size() - 1));
+  return RoundRates{.round_seconds = small,
+                    .seconds_per_byte = std::max(large - small, 0.0) / more};
+}
+
+}  // namespace switchyard
