@@ -92,10 +92,14 @@ void Handover::sleep_until_over(Message& message, double stall_seconds) {
   }
   sleeps_for_.store(nullptr);
   if (stalled < stall_seconds) return;
-  failure_ = Error{Code::kUnavailable,
-                   fmt::format("Open MPI has not returned from a call for {:.4g} s", stalled),
-                   {},
-                   {}};
+  set_failure({Code::kUnavailable,
+               fmt::format("Open MPI has not returned from a call for {:.4g} s", stalled),
+               {},
+               {}});
+}
+
+void Handover::set_failure(const Error& error) {
+  if (!failure_) failure_ = error;
   failed_.store(true);
 }
 
@@ -105,7 +109,9 @@ bool Handover::leave(const Error& error, double seconds_max) {
   ordered_.store(true, std::memory_order_release);
   wake_communication(lock);
   lock.lock();
-  return to_rank_.wait_for(lock, Seconds(seconds_max), [this] { return closed_; });
+  const bool closed = to_rank_.wait_for(lock, Seconds(seconds_max), [this] { return closed_; });
+  set_failure(error);
+  return closed;
 }
 
 bool Handover::end(double stall_seconds) {
@@ -148,8 +154,7 @@ void Handover::complete(Message& message) {
 void Handover::fail(const Error& error) {
   {
     const std::lock_guard lock(mutex_);
-    if (!failure_) failure_ = error;
-    failed_.store(true);
+    set_failure(error);
   }
   to_rank_.notify_one();
 }

@@ -36,7 +36,7 @@ class Handover {
   // Blocks until the message is over, or until the world has failed: its error. If the other thread
   // makes no round for `stall_seconds`, kUnavailable.
   Status wait(Message& message, const Awaited& awaited, double stall_seconds);
-  // The error with which the world has failed, if it has.
+  // The error with which the world has failed, if it has. For both threads.
   std::optional<Error> failure();
   // Wait until the other thread is done: whether it is. `leave` waits a bounded time, `end` as long
   // as the other thread makes rounds or has been still for less than `stall_seconds`.
@@ -49,7 +49,6 @@ class Handover {
   void take(std::vector<Message*>& messages);
   std::optional<Orders> orders();  // nothing when there are none
   bool rank_waits() const { return waits_.load(std::memory_order_relaxed); }
-  bool failed() const { return failed_.load(); }
   // Calls use(wait) while the rank cannot stop waiting.
   template <class Use>
   void look_at_wait(const Use& use) {
@@ -69,6 +68,7 @@ class Handover {
   class Stall;
 
   void wake_communication(std::unique_lock<std::mutex>& lock);
+  void set_failure(const Error& error);  // unless there is one; under the mutex
   void sleep_until_over(Message& message, double stall_seconds);
 
   std::mutex mutex_;

@@ -77,6 +77,8 @@ Status MpiLink::serve(Handover& handover) {
 Status MpiLink::serve_until_done(Handover& handover) {
   while (true) {
     const double now = now_seconds();
+    // The rank has given up waiting for a call of MPI.
+    if (const auto error = handover.failure()) return tl::unexpected(*error);
     TRY_STATUS(take_posted(handover, now));
     TRY_STATUS(take_arrived(handover, now));
     TRY_STATUS(complete(handover, now));

@@ -21,6 +21,7 @@ namespace {
 
 constexpr double kLeaveSecondsMax = 1;  // little more than telling the others takes
 constexpr double kStallSeconds = 5;     // no call of MPI that this program makes takes as long
+constexpr double kFailedStallSeconds = 0.5;
 
 struct Shape {
   uint32_t rank = 0, size = 0;
@@ -83,7 +84,8 @@ Result<std::unique_ptr<World>> MpiWorld::create(const WorldLimits& limits) {
 }
 
 MpiWorld::~MpiWorld() {
-  if (shared_->handover.end(kStallSeconds)) {
+  const bool failed = shared_->handover.failure().has_value();
+  if (shared_->handover.end(failed ? kFailedStallSeconds : kStallSeconds)) {
     thread_.join();
   } else {
     thread_.detach();  // it is inside MPI

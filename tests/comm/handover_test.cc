@@ -110,5 +110,14 @@ TEST(HandoverTest, NoticesThatTheOtherStandsStill) {
   EXPECT_FALSE(handover.leave({}, 0.01));
 }
 
+TEST(HandoverTest, WhoHasLeftIsOutWhateverTheOtherDoes) {
+  Handover handover;
+  EXPECT_FALSE(handover.leave({Code::kIo, "the drive failed", {}, {}}, 0.01));
+  Message message;
+  const Status waited = handover.wait(message, {"rows", 3}, 50);
+  ASSERT_FALSE(waited.has_value());
+  EXPECT_EQ(waited.error().code, Code::kIo);
+}
+
 }  // namespace
 }  // namespace switchyard

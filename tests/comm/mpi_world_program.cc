@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <array>
 #include <chrono>
@@ -115,6 +116,18 @@ Status raise_in_last(World& world, int signal) {
   });
 }
 
+// The last does not send what the others wait for.
+Status ignore(World& world) {
+  return wait_for_last(world, [&]() -> Status { return receive_byte(world, 0); });
+}
+
+// All ranks are stopped for a while and go on, as under scontrol suspend.
+Status suspend(World& world) {
+  TRY_STATUS(world_suite::go_round(world, 1));
+  ::raise(SIGSTOP);
+  return world_suite::go_round(world, 300);
+}
+
 // Until somebody else cuts a link.
 Status chat(World& world) {
   for (uint32_t round = 0;; ++round) {
@@ -158,6 +171,8 @@ const std::map<std::string, std::function<Status(World&)>>& scenes() {
       {"late-end", late_end},
       {"stop", [](World& world) { return raise_in_last(world, SIGSTOP); }},
       {"kill", [](World& world) { return raise_in_last(world, SIGKILL); }},
+      {"ignore", ignore},
+      {"suspend", suspend},
       {"chat", chat},
       {"latency", latency},
   };
@@ -168,7 +183,11 @@ int run(const std::vector<std::string>& arguments) {
   WorldLimits limits;
   if (arguments.size() > 1) limits.silence_seconds = std::stod(arguments[1]);
   if (arguments.size() > 2) folder = arguments[2];
-  limits.wait_seconds = 60;
+  limits.wait_seconds = arguments[0] == "ignore" ? 1.5 : 60;
+  if (arguments[0] == "suspend") {
+    const std::string go_on = fmt::format("(sleep 3; kill -CONT {}) &", ::getpid());
+    if (std::system(go_on.c_str()) != 0) return 1;
+  }
   auto world = MpiWorld::create(limits);
   if (!world) {
     std::fprintf(stderr, "%s\n", to_line(world.error()).c_str());
@@ -181,7 +200,7 @@ int run(const std::vector<std::string>& arguments) {
   world->reset();
   std::fprintf(stderr, "[%u] ended within %.3f s\n", rank, now_seconds() - begin);
   if (status) return 0;
-  sleep_seconds(1);  // mpirun ends all ranks when the first has failed: let them speak
+  sleep_seconds(0.6);  // mpirun ends all ranks when the first has failed: let them speak
   return static_cast<int>(status.error().code);
 }
 

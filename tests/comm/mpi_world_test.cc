@@ -80,6 +80,17 @@ TEST_F(MpiWorldTest, WhoComputesForLongIsNotLost) { expect_good(mpirun(3, "slow 
 
 TEST_F(MpiWorldTest, WhoEndsLateIsNotLost) { expect_good(mpirun(3, "late-end 1.5"), 3); }
 
+TEST_F(MpiWorldTest, WhoAnswersButDoesNotSendIsWaitedForABoundedTime) {
+  const Ended ended = mpirun(3, "ignore");
+  EXPECT_EQ(ended.exit_code, 69) << ended.out;
+  EXPECT_LT(ended.seconds, 15);
+  EXPECT_THAT(ended.said_by(0), Contains(AllOf(HasSubstr("rank"), HasSubstr("after 1.5 s"),
+                                               HasSubstr("rows of layer 3"))))
+      << ended.out;
+}
+
+TEST_F(MpiWorldTest, AJobThatWasSuspendedGoesOn) { expect_good(mpirun(3, "suspend 1"), 3); }
+
 TEST_F(MpiWorldTest, NobodyWaitsForOneWhoIsDone) {
   const Ended ended = mpirun(3, "early");
   EXPECT_NE(ended.exit_code, 0);
