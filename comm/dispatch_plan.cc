@@ -33,21 +33,18 @@ void choose_ranks(const DispatchInput& input, std::span<PlannedPick> picks,
   }
 }
 
-// Numbers the partials of `picks`, all leaves of the node [begin, end), from `part` on; returns the
-// next number.
-uint8_t number_parts(const DispatchInput& input, std::span<PlannedPick> picks, uint32_t begin,
-                     uint32_t end, uint8_t part) {
-  const auto elsewhere = [&](const PlannedPick& pick) { return pick.rank != picks[0].rank; };
-  if (std::none_of(picks.begin(), picks.end(), elsewhere)) {
-    for (PlannedPick& pick : picks) pick.part = part;
-    return static_cast<uint8_t>(part + 1);
-  }
+// Calls part(stretch) for every stretch of `picks`, all leaves of the node [begin, end), that is a
+// largest node of the tree whose active leaves are all alike.
+template <class Pick, class Alike, class Part>
+void visit_parts(std::span<const uint16_t> place_of, std::span<Pick> picks, uint32_t begin,
+                 uint32_t end, const Alike& alike, const Part& part) {
+  const auto other = [&](const PlannedPick& pick) { return !alike(pick, picks[0]); };
+  if (std::none_of(picks.begin(), picks.end(), other)) return part(picks);
   const uint32_t split = tree_split(begin, end);
   size_t left = 0;
-  while (left < picks.size() && input.place_of[picks[left].expert] < split) ++left;
-  if (left > 0) part = number_parts(input, picks.first(left), begin, split, part);
-  if (left < picks.size()) part = number_parts(input, picks.subspan(left), split, end, part);
-  return part;
+  while (left < picks.size() && place_of[picks[left].expert] < split) ++left;
+  if (left > 0) visit_parts(place_of, picks.first(left), begin, split, alike, part);
+  if (left < picks.size()) visit_parts(place_of, picks.subspan(left), split, end, alike, part);
 }
 
 }  // namespace
@@ -78,6 +75,7 @@ DispatchPlan plan_dispatch(const DispatchInput& input) {
   CHECK(input.top_k > 0 && input.top_k <= kTopKMax && input.routed.size() % input.top_k == 0);
   DispatchPlan plan{.rank = input.rank,
                     .top_k = input.top_k,
+                    .place_of = input.place_of,
                     .picks = {},
                     .rows_for = std::vector<std::vector<uint32_t>>(input.ranks),
                     .parts_from = std::vector<uint32_t>(input.ranks)};
@@ -93,7 +91,14 @@ DispatchPlan plan_dispatch(const DispatchInput& input) {
     const auto picks = std::span(plan.picks).subspan(size_t{row} * input.top_k, input.top_k);
     std::sort(picks.begin(), picks.end(), by_place);
     choose_ranks(input, picks, loads);
-    number_parts(input, picks, 0, static_cast<uint32_t>(input.place_of.size()), 0);
+    uint8_t next = 0;
+    visit_parts(
+        input.place_of, picks, 0, static_cast<uint32_t>(input.place_of.size()),
+        [](const PlannedPick& a, const PlannedPick& b) { return a.rank == b.rank; },
+        [&](std::span<PlannedPick> part) {
+          for (PlannedPick& pick : part) pick.part = next;
+          ++next;
+        });
     const PlannedPick* last = nullptr;
     for (const PlannedPick& pick : picks) {
       std::vector<uint32_t>& rows = plan.rows_for[pick.rank];
@@ -103,6 +108,22 @@ DispatchPlan plan_dispatch(const DispatchInput& input) {
     }
   }
   return plan;
+}
+
+std::vector<std::span<const PlannedPick>> node_parts(std::span<const uint32_t> node_of,
+                                                     std::span<const PlannedPick> picks,
+                                                     std::span<const uint16_t> place_of,
+                                                     uint32_t node) {
+  std::vector<std::span<const PlannedPick>> parts;
+  visit_parts(
+      place_of, picks, 0, static_cast<uint32_t>(place_of.size()),
+      [&](const PlannedPick& a, const PlannedPick& b) {
+        return node_of[a.rank] == node_of[b.rank];
+      },
+      [&](std::span<const PlannedPick> part) {
+        if (node_of[part.front().rank] == node) parts.push_back(part);
+      });
+  return parts;
 }
 
 }  // namespace switchyard

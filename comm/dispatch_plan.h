@@ -35,6 +35,7 @@ struct DispatchInput {
 struct DispatchPlan {
   uint32_t rank = 0;
   uint32_t top_k = 0;
+  std::span<const uint16_t> place_of;           // the input's
   std::vector<PlannedPick> picks;               // [rows][top_k], a row's along the tree
   std::vector<std::vector<uint32_t>> rows_for;  // [ranks] rows with experts there, ascending
   std::vector<uint32_t> parts_from;             // [ranks] partials that it returns
@@ -48,9 +49,18 @@ struct DispatchPlan {
   uint64_t copies_back() const;
 };
 
+// `input.place_of` outlives the plan.
 DispatchPlan plan_dispatch(const DispatchInput& input);
 
 // How many partials `rank` returns for a row of these picks.
 uint32_t parts_on(std::span<const PlannedPick> picks, uint32_t rank);
+
+// The stretches of a row's picks that are the active leaves of a largest node of the tree whose
+// active leaves all lie on ranks of `node`: its partials once that node's ranks have merged theirs.
+// `node_of`: [ranks].
+std::vector<std::span<const PlannedPick>> node_parts(std::span<const uint32_t> node_of,
+                                                     std::span<const PlannedPick> picks,
+                                                     std::span<const uint16_t> place_of,
+                                                     uint32_t node);
 
 }  // namespace switchyard

@@ -3,15 +3,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <numeric>
 
+#include "comm/combine.h"
 #include "runtime/base/check.h"
 #include "runtime/base/hash.h"
 
 namespace switchyard {
+namespace {
 
 // What ranks tell each other before rows: so many come, and what it is about.
-struct ExpertExchange::Counts {
+struct Counts {
   uint32_t step = 0;
   uint32_t layer = 0;
   uint32_t rows = 0;
@@ -23,29 +27,28 @@ struct ExpertExchange::Counts {
   }
 };
 
-namespace {
-
 constexpr size_t kPickFloats = sizeof(PlannedPick) / sizeof(float);
 static_assert(sizeof(PlannedPick) % sizeof(float) == 0);
 
 size_t row_floats(const ExchangeShape& shape) { return shape.hidden + kPickFloats * shape.top_k; }
 
-// Rows on their way out at once, and partials, of which a row has at most one an expert.
+// Rows on their way out at once; and partials, of which a row has at most one an expert and one of
+// any content from each rank without.
 size_t copies_max(const ExchangeShape& shape, uint32_t ranks) {
-  return size_t{shape.rows_max} * std::max(shape.top_k, ranks - 1);
+  return size_t{shape.rows_max} * (shape.top_k + ranks - 1);
 }
 
 }  // namespace
 
-ExpertExchange::ExpertExchange(World& world, const ExchangeShape& shape)
+ExpertExchange::ExpertExchange(World& world, const ExchangeShape& shape, const Topology& topology)
     : world_(world),
       shape_(shape),
+      topology_(topology),
       stride_(row_floats(shape)),
-      begins_(world.size() + 1),
       rows_(stride_ * shape.rows_max),
       outgoing_(stride_ * copies_max(shape, world.size())),
       incoming_(shape.hidden * copies_max(shape, world.size())) {
-  CHECK(world.size() >= 2);
+  CHECK(world.size() >= 2 && topology.node_of.size() == world.size());
 }
 
 uint64_t ExpertExchange::bytes(const ExchangeShape& shape, uint32_t ranks) {
@@ -80,65 +83,119 @@ Status ExpertExchange::wait(std::vector<World::Ticket>& tickets, const char* wha
   return {};
 }
 
-// Every rank's rows of this layer, into begins_.
-Status ExpertExchange::exchange_counts() {
-  const uint32_t ranks = world_.size(), self = world_.rank();
-  std::vector<Counts> mine(ranks), theirs(ranks);
-  for (uint32_t peer = 0; peer < ranks; ++peer) {
-    if (peer == self) continue;
-    mine[peer] = {step_.number, step_.layer, static_cast<uint32_t>(plan_->rows_for[peer].size()), 0,
-                  0};
-    mine[peer].checksum = mine[peer].sum();
-    received_.push_back(world_.receive(peer, Channel::kCounts,
-                                       std::as_writable_bytes(std::span(&theirs[peer], 1))));
-    sent_.push_back(world_.send(peer, Channel::kCounts, std::as_bytes(std::span(&mine[peer], 1))));
-    layer_traffic().bytes_to[peer] += sizeof(Counts);
-  }
-  TRY_STATUS(wait(received_, "counts"));
-  TRY_STATUS(wait(sent_, "counts"));
-  for (uint32_t peer = 0; peer < ranks; ++peer) {
-    const Counts& of_peer = theirs[peer];
-    if (peer == self) continue;
-    if (of_peer.checksum != of_peer.sum() || of_peer.step != step_.number ||
-        of_peer.layer != step_.layer || of_peer.rows > step_.rows_of_rank[peer]) {
-      return fail(Code::kInternal,
-                  fmt::format("tells of {} rows at step {}, layer {}; this rank is at step {}, "
-                              "layer {}",
-                              of_peer.rows, of_peer.step, of_peer.layer, step_.number, step_.layer),
-                  fmt::format("rank {}", peer));
-    }
-  }
-  for (uint32_t rank = 0; rank < ranks; ++rank) {
-    begins_[rank + 1] = begins_[rank] + (rank == self ? plan_->rows() : theirs[rank].rows);
-  }
-  return {};
+std::span<const PlannedPick> ExpertExchange::picks(uint32_t row) const {
+  const float* at = rows_.data() + row * stride_ + shape_.hidden;
+  return {reinterpret_cast<const PlannedPick*>(at), shape_.top_k};
 }
 
-// This rank's own rows with their picks, among all that come together here.
+// This rank's own rows with their picks, before all that come.
 void ExpertExchange::lay_rows(const float* x, size_t stride) {
   for (uint32_t row = 0; row < plan_->rows(); ++row) {
-    float* to = rows_.data() + (own_begin() + row) * stride_;
+    float* to = rows_.data() + row * stride_;
     std::memcpy(to, x + row * stride, shape_.hidden * sizeof(float));
     std::memcpy(to + shape_.hidden, plan_->of(row).data(), shape_.top_k * sizeof(PlannedPick));
   }
 }
 
-void ExpertExchange::send_rows() {
-  const float* own = rows_.data() + own_begin() * stride_;
-  float* copies = outgoing_.data();
-  for (uint32_t to = 0; to < world_.size(); ++to) {
-    if (to == world_.rank()) continue;
+// The legs that rows take, and with whom this rank exchanges in each.
+void ExpertExchange::plan_stages() {
+  stages_.clear();
+  const bool direct = gathers() || topology_.flat();
+  if (!direct) {
+    // Between two nodes the ranks that send to each other's gateways are peers both ways.
+    ExchangeStage& across = stages_.emplace_back(ExchangeStage{.crosses_nodes = true});
+    for (uint32_t peer = 0; peer < world_.size(); ++peer) {
+      if (topology_.together(peer, world_.rank())) continue;
+      const bool to = topology_.gateway(world_.rank(), topology_.node_of[peer]) == peer;
+      const bool from = topology_.gateway(peer, topology_.node_of[world_.rank()]) == world_.rank();
+      if (to || from) across.peers.push_back(peer);
+    }
+  }
+  ExchangeStage& last = stages_.emplace_back();
+  for (uint32_t peer = 0; peer < world_.size(); ++peer) {
+    if (peer == world_.rank() || (!direct && !topology_.together(peer, world_.rank()))) continue;
+    last.peers.push_back(peer);
+  }
+}
+
+// How many rows each peer sends here, behind those that are here already.
+Status ExpertExchange::exchange_counts(ExchangeStage& stage) {
+  std::vector<Counts> mine(stage.peers.size()), theirs(stage.peers.size());
+  for (size_t i = 0; i < stage.peers.size(); ++i) {
+    mine[i] = {step_.number, step_.layer, static_cast<uint32_t>(stage.sends[i].size()), 0, 0};
+    mine[i].checksum = mine[i].sum();
+    received_.push_back(world_.receive(stage.peers[i], Channel::kCounts,
+                                       std::as_writable_bytes(std::span(&theirs[i], 1))));
+    sent_.push_back(
+        world_.send(stage.peers[i], Channel::kCounts, std::as_bytes(std::span(&mine[i], 1))));
+    layer_traffic().bytes_to[stage.peers[i]] += sizeof(Counts);
+  }
+  TRY_STATUS(wait(received_, "counts"));
+  TRY_STATUS(wait(sent_, "counts"));
+  for (size_t i = 0; i < stage.peers.size(); ++i) {
+    const Counts& of_peer = theirs[i];
+    if (of_peer.checksum != of_peer.sum() || of_peer.step != step_.number ||
+        of_peer.layer != step_.layer || of_peer.rows > shape_.rows_max - count_) {
+      return fail(Code::kInternal,
+                  fmt::format("tells of {} rows at step {}, layer {}; this rank is at step {}, "
+                              "layer {}",
+                              of_peer.rows, of_peer.step, of_peer.layer, step_.number, step_.layer),
+                  fmt::format("rank {}", stage.peers[i]));
+    }
+    stage.begins.push_back(count_);
+    count_ += of_peer.rows;
+  }
+  stage.begins.push_back(count_);
+  return {};
+}
+
+void ExpertExchange::receive_rows(ExchangeStage& stage) {
+  for (size_t i = 0; i < stage.peers.size(); ++i) {
+    receive(
+        stage.peers[i], Channel::kRows,
+        {rows_.data() + stage.begins[i] * stride_, rows_.data() + stage.begins[i + 1] * stride_});
+  }
+}
+
+void ExpertExchange::send_rows(const ExchangeStage& stage) {
+  for (size_t i = 0; i < stage.peers.size(); ++i) {
     if (gathers()) {
-      send(to, Channel::kRows, {own, plan_->rows() * stride_});
+      send(stage.peers[i], Channel::kRows, {rows_.data(), plan_->rows() * stride_});
       continue;
     }
-    float* const begin = copies;
-    for (const uint32_t row : plan_->rows_for[to]) {
-      std::memcpy(copies, own + row * stride_, stride_ * sizeof(float));
-      copies += stride_;
+    float* const begin = outgoing_.data() + outgoing_used_;
+    for (const uint32_t row : stage.sends[i]) {
+      std::memcpy(outgoing_.data() + outgoing_used_, rows_.data() + row * stride_,
+                  stride_ * sizeof(float));
+      outgoing_used_ += stride_;
     }
-    send(to, Channel::kRows, {begin, copies});
+    send(stage.peers[i], Channel::kRows, {begin, outgoing_.data() + outgoing_used_});
   }
+}
+
+// Which of the rows that are here go on to which peers; then they go.
+Status ExpertExchange::run_stage(ExchangeStage& stage) {
+  stage.sends.assign(stage.peers.size(), {});
+  for (uint32_t row = 0; row < count_; ++row) {
+    for (size_t i = 0; i < stage.peers.size(); ++i) {
+      const bool own_only = stage.crosses_nodes || gathers();
+      if (own_only && row >= plan_->rows()) continue;
+      if (gathers() || parts_due(stage, row, stage.peers[i]) > 0) stage.sends[i].push_back(row);
+    }
+  }
+  if (gathers()) {
+    for (const uint32_t peer : stage.peers) {
+      stage.begins.push_back(count_);
+      count_ += step_.rows_of_rank[peer];
+    }
+    stage.begins.push_back(count_);
+  } else {
+    TRY_STATUS(exchange_counts(stage));
+  }
+  CHECK_THAT(count_ <= shape_.rows_max, "{} rows of {}", count_, shape_.rows_max);
+  receive_rows(stage);
+  send_rows(stage);
+  return stage.crosses_nodes ? wait(received_, "rows to pass on") : Status{};
 }
 
 Status ExpertExchange::dispatch(const ExchangeStep& step, const DispatchPlan& plan, const float* x,
@@ -147,103 +204,139 @@ Status ExpertExchange::dispatch(const ExchangeStep& step, const DispatchPlan& pl
   CHECK(step.rows_of_rank[world_.rank()] == plan.rows() && plan.top_k == shape_.top_k);
   step_ = step;
   plan_ = &plan;
-  if (gathers()) {
-    for (uint32_t rank = 0; rank < world_.size(); ++rank) {
-      begins_[rank + 1] = begins_[rank] + step.rows_of_rank[rank];
-    }
-  } else {
-    TRY_STATUS(exchange_counts());
-  }
-  CHECK_THAT(count() <= shape_.rows_max, "{} rows of {}", count(), shape_.rows_max);
-  for (uint32_t from = 0; from < world_.size(); ++from) {
-    if (from == world_.rank()) continue;
-    receive(from, Channel::kRows,
-            {rows_.data() + begins_[from] * stride_, rows_.data() + begins_[from + 1] * stride_});
-  }
+  count_ = plan.rows();
+  outgoing_used_ = incoming_used_ = 0;
   lay_rows(x, stride);
-  send_rows();
+  plan_stages();
+  for (ExchangeStage& stage : stages_) TRY_STATUS(run_stage(stage));
   return {};
 }
 
 Status ExpertExchange::wait_for_rows() {
   TRY_STATUS(wait(received_, "rows"));
-  lay_outgoing();
+  parts_.assign(size_t{count_} * shape_.top_k, nullptr);
+  uint64_t& computed = layer_traffic().computed;
+  for (uint32_t row = 0; row < count_; ++row) {
+    for (const PlannedPick& pick : picks(row)) computed += pick.rank == world_.rank() ? 1 : 0;
+  }
   return {};
 }
 
-std::span<const PlannedPick> ExpertExchange::picks(uint32_t row) const {
-  const float* at = rows_.data() + row * stride_ + shape_.hidden;
-  return {reinterpret_cast<const PlannedPick*>(at), shape_.top_k};
-}
-
-void ExpertExchange::lay_outgoing() {
-  outgoing_at_.assign(count() + 1, 0);
-  uint64_t& computed = layer_traffic().computed;
-  for (uint32_t row = 0; row < count(); ++row) {
-    const bool own = row >= own_begin() && row < own_end();
-    for (const PlannedPick& pick : picks(row)) computed += pick.rank == world_.rank() ? 1 : 0;
-    const uint32_t parts = own ? 0 : parts_on(picks(row), world_.rank());
-    const uint32_t least = gathers() && !own ? 1 : 0;
-    outgoing_at_[row + 1] = outgoing_at_[row] + std::max(parts, least);
+// Partials that `peer` returns for a row that was sent there; none: it need not go there.
+uint32_t ExpertExchange::parts_due(const ExchangeStage& stage, uint32_t row, uint32_t peer) const {
+  if (!stage.crosses_nodes) {
+    const uint32_t parts = parts_on(picks(row), peer);
+    return gathers() ? std::max(parts, 1U) : parts;
   }
+  const uint32_t node = topology_.node_of[peer];
+  if (topology_.gateway(world_.rank(), node) != peer) return 0;
+  return static_cast<uint32_t>(
+      node_parts(topology_.node_of, picks(row), plan_->place_of, node).size());
 }
 
-Status ExpertExchange::begin_partials() { return wait(sent_, "rows to leave"); }
-
-float* ExpertExchange::outgoing(uint32_t row, uint32_t nth) {
-  return outgoing_.data() + size_t{outgoing_at_[row] + nth} * shape_.hidden;
-}
-
-// Where the partials of this rank's own rows lie: those of each rank from `begins` on, by row and
-// part.
-void ExpertExchange::locate_parts(const std::vector<uint32_t>& begins) {
-  std::vector<uint32_t> next = begins;
-  parts_.assign(size_t{plan_->rows()} * shape_.top_k, nullptr);
-  for (uint32_t row = 0; row < plan_->rows(); ++row) {
-    uint64_t seen = uint64_t{1} << world_.rank();
-    for (const PlannedPick& pick : plan_->of(row)) {
-      seen |= uint64_t{1} << pick.rank;
-      float*& part = parts_[size_t{row} * shape_.top_k + pick.part];
-      if (pick.rank == world_.rank() || part != nullptr) continue;
-      part = incoming_.data() + size_t{next[pick.rank]++} * shape_.hidden;
-    }
-    for (uint32_t rank = 0; gathers() && rank < world_.size(); ++rank) {
-      if ((seen >> rank & 1) == 0) ++next[rank];
-    }
-  }
-}
-
-Status ExpertExchange::combine() {
-  const uint32_t ranks = world_.size(), self = world_.rank();
-  std::vector<uint32_t> begins(ranks + 1);  // of each rank's partials
-  for (uint32_t rank = 0; rank < ranks; ++rank) {
-    uint32_t parts = rank == self ? 0 : plan_->parts_from[rank];
-    if (gathers() && rank != self) {
-      parts += plan_->rows() - static_cast<uint32_t>(plan_->rows_for[rank].size());
-    }
-    begins[rank + 1] = begins[rank] + parts;
-  }
-  const auto stretch = [&](auto& floats, uint32_t begin, uint32_t end) {
-    return std::span(floats).subspan(size_t{begin} * shape_.hidden,
-                                     size_t{end - begin} * shape_.hidden);
+// Sums the partials of a row that go back, to `to` and on; returns where they end.
+float* ExpertExchange::put_parts(const Kernels& kernels, const ExchangeStage& stage, uint32_t row,
+                                 float* to) {
+  const std::span<const PlannedPick> of_row = picks(row);
+  const std::span<float*> parts = this->parts(row);
+  const auto put = [&](const float* from) {
+    std::memcpy(to, from, shape_.hidden * sizeof(float));
+    to += shape_.hidden;
   };
-  for (uint32_t peer = 0; peer < ranks; ++peer) {
-    if (peer == self) continue;
-    receive(peer, Channel::kPartials, stretch(incoming_, begins[peer], begins[peer + 1]));
-    send(peer, Channel::kPartials,
-         stretch(outgoing_, outgoing_at_[begins_[peer]], outgoing_at_[begins_[peer + 1]]));
+  if (stage.crosses_nodes) {
+    for (const auto stretch :
+         node_parts(topology_.node_of, of_row, plan_->place_of, topology_.node_of[world_.rank()])) {
+      put(combine_parts(kernels, stretch, parts, plan_->place_of, shape_.hidden));
+    }
+    return to;
   }
-  locate_parts(begins);
+  uint32_t count = 0;
+  for (size_t i = 0; i < of_row.size(); ++i) {
+    if (of_row[i].rank != world_.rank() || (i > 0 && of_row[i].part == of_row[i - 1].part))
+      continue;
+    put(parts[of_row[i].part]);
+    ++count;
+  }
+  if (gathers() && count == 0) to += shape_.hidden;  // a row of any content
+  return to;
+}
+
+// Of the rows that this rank sent in a stage: where the partials that came back lie.
+void ExpertExchange::take_parts(const ExchangeStage& stage) {
+  for (size_t i = 0; i < stage.peers.size(); ++i) {
+    for (const uint32_t row : stage.sends[i]) {
+      float* from = incoming_.data() + incoming_used_;
+      incoming_used_ += size_t{parts_due(stage, row, stage.peers[i])} * shape_.hidden;
+      const auto take = [&](const PlannedPick& first) {
+        parts(row)[first.part] = from;
+        from += shape_.hidden;
+      };
+      const std::span<const PlannedPick> of_row = picks(row);
+      if (stage.crosses_nodes) {
+        for (const auto stretch : node_parts(topology_.node_of, of_row, plan_->place_of,
+                                             topology_.node_of[stage.peers[i]])) {
+          take(stretch.front());
+        }
+        continue;
+      }
+      for (size_t pick = 0; pick < of_row.size(); ++pick) {
+        const bool begins = pick == 0 || of_row[pick].part != of_row[pick - 1].part;
+        if (begins && of_row[pick].rank == stage.peers[i]) take(of_row[pick]);
+      }
+    }
+  }
+}
+
+Status ExpertExchange::return_parts(const Kernels& kernels, const ExchangeStage& stage) {
+  size_t incoming = incoming_used_;
+  for (size_t i = 0; i < stage.peers.size(); ++i) {
+    size_t due = 0;
+    for (const uint32_t row : stage.sends[i]) due += parts_due(stage, row, stage.peers[i]);
+    receive(stage.peers[i], Channel::kPartials,
+            std::span(incoming_).subspan(incoming, due * shape_.hidden));
+    incoming += due * shape_.hidden;
+    layer_traffic().copies_back += due;
+  }
+  for (size_t i = 0; i < stage.peers.size(); ++i) {
+    float* const begin = outgoing_.data() + outgoing_used_;
+    float* end = begin;
+    for (uint32_t row = stage.begins[i]; row < stage.begins[i + 1]; ++row) {
+      end = put_parts(kernels, stage, row, end);
+    }
+    outgoing_used_ += static_cast<size_t>(end - begin);
+    send(stage.peers[i], Channel::kPartials, {begin, end});
+  }
+  TRY_STATUS(wait(received_, "partials"));
+  take_parts(stage);
+  return {};
+}
+
+void ExpertExchange::count_traffic() {
   LayerTraffic& traffic = layer_traffic();
   traffic.tokens += plan_->rows();
-  traffic.copies_out += gathers() ? uint64_t{plan_->rows()} * (ranks - 1) : plan_->copies_out();
   traffic.copies_needed += plan_->copies_out();
-  traffic.copies_back += begins.back();
   traffic.gathers += gathers() ? 1 : 0;
   traffic.steps += 1;
-  for (const PlannedPick& pick : plan_->picks) traffic.picks_here += pick.rank == self ? 1 : 0;
+  for (const PlannedPick& pick : plan_->picks) {
+    traffic.picks_here += pick.rank == world_.rank() ? 1 : 0;
+  }
   traffic.picks += plan_->picks.size();
-  TRY_STATUS(wait(received_, "partials"));
+  for (const ExchangeStage& stage : stages_) {
+    for (size_t i = 0; i < stage.peers.size(); ++i) {
+      traffic.copies_out += stage.sends[i].size();
+      const bool leaves = !topology_.together(stage.peers[i], world_.rank());
+      traffic.copies_to_nodes += leaves ? stage.sends[i].size() : 0;
+    }
+  }
+}
+
+Status ExpertExchange::combine(const Kernels& kernels) {
+  TRY_STATUS(wait(sent_, "rows to leave"));  // their memory is used again
+  outgoing_used_ = 0;
+  count_traffic();
+  for (size_t i = stages_.size(); i-- > 0;) {
+    TRY_STATUS(return_parts(kernels, stages_[i]));
+  }
   return wait(sent_, "partials to leave");
 }
 

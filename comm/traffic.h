@@ -9,6 +9,7 @@ namespace switchyard {
 struct LayerTraffic {
   uint64_t tokens = 0;                  // rows it brought
   uint64_t copies_out = 0;              // times that one of them went to another rank
+  uint64_t copies_to_nodes = 0;         // of them, to another node
   uint64_t copies_needed = 0;           // ranks that had one of its experts
   uint64_t copies_back = 0;             // partials that came back for them
   uint64_t picks = 0;                   // experts of its rows

@@ -103,6 +103,9 @@ void TeamFlags::add_to(OptionList& list) {
             "default: none: in turn");
   list.text("--learn-routing", "FILE", learn_routing,
             "a routing trace of this model, to tell hot experts and owners from");
+  list.text("--topology", "NODESxRANKS", topology,
+            "which ranks share a node, 2x4: two nodes of four ranks each, in order; default: those "
+            "of one host");
 }
 
 Status choose_team(const TeamFlags& flags, const ModelSource& source, World* world,
@@ -121,6 +124,7 @@ Status choose_team(const TeamFlags& flags, const ModelSource& source, World* wor
                 "auto, A, B or C");
   }
   team.layout = *layout;
+  if (flags.topology) team.topology = TRY(parse_topology(*flags.topology, ranks));
   team.owners = TRY(parse_owners(flags.owners.value_or("none")));
   const auto trace = TRY(routing_to_learn(flags, source));
   team.placement = TRY(choose_placement(flags.placement.value_or("grouped"), source, ranks, trace));

@@ -20,6 +20,7 @@ struct TeamFlags {
   std::optional<std::string> placement;
   std::optional<std::string> owners;
   std::optional<std::string> learn_routing;
+  std::optional<std::string> topology;
 
   void add_to(OptionList& options);
 };

@@ -30,6 +30,7 @@ void add_bytes(const std::vector<uint64_t>& bytes_to, std::vector<uint64_t>& row
 void add(const LayerTraffic& layer, size_t rank, TrafficSums& sums) {
   sums.tokens += layer.tokens;
   sums.copies_out += layer.copies_out;
+  sums.copies_to_nodes += layer.copies_to_nodes;
   sums.copies_back += layer.copies_back;
   sums.picks += layer.picks;
   sums.picks_here += layer.picks_here;
@@ -62,6 +63,7 @@ Json sums_json(Layout layout, const TrafficSums& sums) {
           {"gathered", sums.gathers},
           {"tokens", sums.tokens},
           {"copies_per_token", sums.copies_per_token()},
+          {"copies_to_nodes_per_token", sums.copies_to_nodes_per_token()},
           {"copies_back_per_token", sums.copies_back_per_token()},
           {"local_activation_rate", sums.local_rate()},
           {"load_imbalance", sums.imbalance()},
@@ -81,6 +83,7 @@ HeatMap link_map(std::string title, const TrafficSums& sums) {
 }  // namespace
 
 double TrafficSums::copies_per_token() const { return ratio(copies_out, tokens); }
+double TrafficSums::copies_to_nodes_per_token() const { return ratio(copies_to_nodes, tokens); }
 double TrafficSums::copies_back_per_token() const { return ratio(copies_back, tokens); }
 double TrafficSums::local_rate() const { return ratio(picks_here, picks); }
 

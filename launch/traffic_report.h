@@ -13,13 +13,14 @@ namespace switchyard {
 // Of all ranks together, or of one layer.
 struct TrafficSums {
   uint64_t tokens = 0;  // rows of a layer
-  uint64_t copies_out = 0, copies_back = 0;
+  uint64_t copies_out = 0, copies_to_nodes = 0, copies_back = 0;
   uint64_t picks = 0, picks_here = 0;
   uint64_t steps = 0, gathers = 0;  // exchanges of a layer; those that sent all rows to all
   std::vector<uint64_t> computed;   // [ranks] experts of tokens
   std::vector<std::vector<uint64_t>> bytes;  // [source][destination]
 
   double copies_per_token() const;
+  double copies_to_nodes_per_token() const;
   double copies_back_per_token() const;
   double local_rate() const;   // experts computed where their token's row is
   double imbalance() const;    // the busiest rank's work ÷ the mean's

@@ -241,7 +241,7 @@ void Engine::Impl::join_team(const ModelSource& source) {
   attention.outputs = {workspace.update};
   if (!team.alone()) {
     exchange = std::make_unique<ExpertExchange>(
-        *team.world, ExchangeShape{spec.hidden, spec.moe.top_k, plan.chunk});
+        *team.world, ExchangeShape{spec.hidden, spec.moe.top_k, plan.chunk}, *team.topology);
   }
   if (team.splits_heads()) {
     owner_exchange =
@@ -285,7 +285,11 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
     logits_rows = TRY(agree_on_least(*options.team.world, logits_rows));
   }
 
-  auto impl = std::make_unique<Impl>(source, *kernels, options);
+  EngineOptions known = options;
+  if (!options.team.alone() && !options.team.topology) {
+    known.team.topology = TRY(find_topology(*options.team.world));
+  }
+  auto impl = std::make_unique<Impl>(source, *kernels, known);
   impl->plan = plan;
   impl->logits_rows = logits_rows;
   if (options.spans != nullptr) {
@@ -353,7 +357,11 @@ Status Engine::serve() {
   return done;
 }
 
-Result<std::vector<RankReport>> Engine::rank_reports() { return impl_->rank_reports(); }
+Result<std::vector<RankReport>> Engine::rank_reports() {
+  auto reports = impl_->rank_reports();
+  if (!reports && !impl_->team.alone()) impl_->team.world->leave(reports.error());
+  return reports;
+}
 
 uint32_t Engine::ranks() const { return impl_->team.ranks(); }
 

@@ -23,9 +23,10 @@ std::string encode(const RankReport& report) {
     put(out, value);
   }
   for (const LayerTraffic& layer : report.traffic) {
-    for (const uint64_t value : {layer.tokens, layer.copies_out, layer.copies_back,
-                                 layer.copies_needed, layer.picks, layer.picks_here, layer.computed,
-                                 layer.gathers, layer.steps, uint64_t{layer.bytes_to.size()}}) {
+    for (const uint64_t value :
+         {layer.tokens, layer.copies_out, layer.copies_back, layer.copies_to_nodes,
+          layer.copies_needed, layer.picks, layer.picks_here, layer.computed, layer.gathers,
+          layer.steps, uint64_t{layer.bytes_to.size()}}) {
       put(out, value);
     }
     for (const uint64_t bytes : layer.bytes_to) put(out, bytes);
@@ -47,8 +48,9 @@ Result<RankReport> decode_report(std::string_view bytes) {
     LayerTraffic& layer = report.traffic.emplace_back();
     uint64_t ranks = 0;
     for (uint64_t* value :
-         {&layer.tokens, &layer.copies_out, &layer.copies_back, &layer.copies_needed, &layer.picks,
-          &layer.picks_here, &layer.computed, &layer.gathers, &layer.steps, &ranks}) {
+         {&layer.tokens, &layer.copies_out, &layer.copies_back, &layer.copies_to_nodes,
+          &layer.copies_needed, &layer.picks, &layer.picks_here, &layer.computed, &layer.gathers,
+          &layer.steps, &ranks}) {
       *value = cursor.number<uint64_t>();
     }
     for (uint64_t rank = 0; rank < ranks && cursor.ok(); ++rank) {

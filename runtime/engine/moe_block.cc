@@ -55,6 +55,11 @@ MoeBlock::MoeBlock(const ModelSpec& spec, const ExpertOrder& order, const Placem
   }
 }
 
+std::span<float*> MoeBlock::parts_of(uint32_t row) {
+  if (exchange_ != nullptr) return exchange_->parts(row);
+  return std::span(own_parts_).subspan(size_t{row} * spec_.moe.top_k, spec_.moe.top_k);
+}
+
 std::span<const PlannedPick> MoeBlock::picks(uint32_t row) const {
   return exchange_ != nullptr ? exchange_->picks(row) : plan_.of(row);
 }
@@ -81,13 +86,13 @@ void MoeBlock::plan(uint32_t layer, uint32_t count, const Workspace& workspace) 
 Status MoeBlock::bring_rows(const ExchangeStep& step, const Workspace& workspace) {
   const size_t stride = padded(spec_.hidden);
   if (exchange_ == nullptr) {
-    rows_ = {workspace.normed, stride, plan_.rows(), 0, plan_.rows()};
+    rows_ = {workspace.normed, stride, plan_.rows()};
+    own_parts_.assign(plan_.picks.size(), nullptr);
     return {};
   }
   TRY_STATUS(exchange_->dispatch(step, plan_, workspace.normed, stride));
   TRY_STATUS(exchange_->wait_for_rows());
-  rows_ = {exchange_->rows(), exchange_->stride(), exchange_->count(), exchange_->own_begin(),
-           exchange_->own_end()};
+  rows_ = {exchange_->rows(), exchange_->stride(), exchange_->count()};
   return {};
 }
 
@@ -196,79 +201,46 @@ Status MoeBlock::compute_experts(const Compute& compute, ExpertCache& cache, Wor
 
 // The partials of one row that are due here, each the sum of its leaves along the expert tree. A
 // leaf is gate weight × output.
-void MoeBlock::sum_row_parts(const Compute& compute, uint32_t layer, uint32_t row,
-                             Workspace& workspace) {
-  const std::vector<uint16_t>& leaf_of_expert = leaf_of_expert_[layer];
+void MoeBlock::sum_row_parts(const Compute& compute, uint32_t row, Workspace& workspace) {
   const uint32_t k = spec_.moe.top_k;
-  const size_t stride = padded(spec_.hidden);
   const std::span<const PlannedPick> of_row = picks(row);
-  const bool own = row >= rows_.own_begin && row < rows_.own_end;
+  const std::span<float*> parts = parts_of(row);
   std::array<uint32_t, kTopKMax> places;
   std::array<float*, kTopKMax> leaves;
-  uint32_t parts = 0;
   for (uint32_t i = 0; i < k;) {
     uint32_t count = 0;
     const uint32_t first = i;
     for (; i < k && of_row[i].part == of_row[first].part; ++i) {
       if (of_row[i].rank != rank_) continue;
-      float* leaf = workspace.expert_rows + workspace.bucket_at[row * k + i] * stride;
+      const size_t at = workspace.bucket_at[row * k + i];
+      float* leaf = workspace.expert_rows + at * padded(spec_.hidden);
       compute.kernels.scale(leaf, of_row[i].gate_weight, spec_.hidden, leaf);
-      places[count] = leaf_of_expert[of_row[i].expert];
+      places[count] = plan_.place_of[of_row[i].expert];
       leaves[count++] = leaf;
     }
     if (count == 0) continue;
     const CombineToken token = {.places = {places.data(), count},
                                 .leaf_rows = {leaves.data(), count}};
-    float* sum = combine_token(compute.kernels, token, spec_.moe.experts, spec_.hidden);
-    if (own) {
-      own_parts_[(row - rows_.own_begin) * k + of_row[first].part] = sum;
-    } else {
-      std::memcpy(exchange_->outgoing(row, parts), sum, spec_.hidden * sizeof(float));
-    }
-    ++parts;
+    parts[of_row[first].part] =
+        combine_token(compute.kernels, token, spec_.moe.experts, spec_.hidden);
   }
 }
 
-void MoeBlock::sum_parts(const Compute& compute, uint32_t layer, Workspace& workspace) {
-  own_parts_.assign(plan_.picks.size(), nullptr);
-  compute.pool.split(rows_.count, spec_.moe.top_k * padded(spec_.hidden),
-                     [&](uint32_t first, uint32_t last) {
-                       for (uint32_t row = first; row < last; ++row) {
-                         sum_row_parts(compute, layer, row, workspace);
-                       }
-                     });
-}
-
-// The partials of each own row, from here and elsewhere, along the expert tree.
-void MoeBlock::combine(const Compute& compute, uint32_t layer, Workspace& workspace) {
-  const std::vector<uint16_t>& leaf_of_expert = leaf_of_expert_[layer];
-  const uint32_t k = spec_.moe.top_k;
-  const size_t stride = padded(spec_.hidden);
-  compute.pool.split(plan_.rows(), k * stride, [&](uint32_t first, uint32_t last) {
-    std::array<uint32_t, kTopKMax> places;
-    std::array<float*, kTopKMax> rows;
+// All rows' partials that are due here, then each own row's, from here and elsewhere, along the
+// expert tree.
+Status MoeBlock::combine(const Compute& compute, Workspace& workspace) {
+  const uint64_t work = spec_.moe.top_k * padded(spec_.hidden);
+  compute.pool.split(rows_.count, work, [&](uint32_t first, uint32_t last) {
+    for (uint32_t row = first; row < last; ++row) sum_row_parts(compute, row, workspace);
+  });
+  if (exchange_ != nullptr) TRY_STATUS(exchange_->combine(compute.kernels));
+  compute.pool.split(plan_.rows(), work, [&](uint32_t first, uint32_t last) {
     for (uint32_t row = first; row < last; ++row) {
-      uint32_t parts = 0;
-      for (const PlannedPick& pick : plan_.of(row)) {
-        if (pick.part < parts) continue;
-        places[parts] = leaf_of_expert[pick.expert];
-        float* here = own_parts_[row * k + parts];
-        rows[parts] = here != nullptr ? here : exchange_->incoming(row, parts);
-        ++parts;
-      }
-      const CombineToken token = {.places = {places.data(), parts},
-                                  .leaf_rows = {rows.data(), parts}};
-      const float* sum = combine_token(compute.kernels, token, spec_.moe.experts, spec_.hidden);
-      std::memcpy(workspace.update + row * stride, sum, spec_.hidden * sizeof(float));
+      const float* sum =
+          combine_parts(compute.kernels, picks(row), parts_of(row), plan_.place_of, spec_.hidden);
+      std::memcpy(workspace.update + row * padded(spec_.hidden), sum, spec_.hidden * sizeof(float));
     }
   });
-}
-
-Status MoeBlock::return_parts(const Compute& compute, uint32_t layer, Workspace& workspace) {
-  if (exchange_ != nullptr) TRY_STATUS(exchange_->begin_partials());
-  sum_parts(compute, layer, workspace);
-  if (exchange_ != nullptr) TRY_STATUS(exchange_->combine());
-  combine(compute, layer, workspace);
   return {};
 }
 
@@ -322,7 +294,7 @@ Status MoeBlock::run(const Compute& compute, uint32_t layer, const LayerWeights&
   if (shared) compute_shared(compute, weights, count, workspace, weight_bytes);
   calls.while_reading();
   if (!active_.empty()) TRY_STATUS(compute_experts(compute, cache, workspace, weight_bytes));
-  TRY_STATUS(return_parts(compute, layer, workspace));
+  TRY_STATUS(combine(compute, workspace));
   if (shared) add_shared(compute, count, workspace);
   return {};
 }

@@ -50,14 +50,13 @@ class MoeBlock {
   uint64_t saving_owners(uint32_t layer, uint32_t row) const;
 
  private:
-  // The rows whose experts are computed here; own ones are [own_begin, own_end).
+  // The rows whose experts are computed here, this rank's own first.
   struct Rows {
     const float* x = nullptr;
     size_t stride = 0;
     uint32_t count = 0;
-    uint32_t own_begin = 0;
-    uint32_t own_end = 0;
   };
+  std::span<float*> parts_of(uint32_t row);
   std::span<const PlannedPick> picks(uint32_t row) const;
   void route(const Compute& compute, const LayerWeights& weights, uint32_t count,
              Workspace& workspace);
@@ -67,10 +66,8 @@ class MoeBlock {
   void request(uint32_t layer, ExpertCache& cache) const;
   Status compute_experts(const Compute& compute, ExpertCache& cache, Workspace& workspace,
                          uint64_t& weight_bytes);
-  void sum_parts(const Compute& compute, uint32_t layer, Workspace& workspace);
-  void sum_row_parts(const Compute& compute, uint32_t layer, uint32_t row, Workspace& workspace);
-  void combine(const Compute& compute, uint32_t layer, Workspace& workspace);
-  Status return_parts(const Compute& compute, uint32_t layer, Workspace& workspace);
+  void sum_row_parts(const Compute& compute, uint32_t row, Workspace& workspace);
+  Status combine(const Compute& compute, Workspace& workspace);
   void compute_shared(const Compute& compute, const LayerWeights& weights, uint32_t count,
                       Workspace& workspace, uint64_t& weight_bytes) const;
   void add_shared(const Compute& compute, uint32_t count, Workspace& workspace) const;
@@ -83,7 +80,7 @@ class MoeBlock {
   std::vector<std::vector<uint16_t>> leaf_of_expert_;  // [layers][expert] places in the trees
   DispatchPlan plan_;                                  // of this rank's own rows
   Rows rows_;
-  std::vector<float*> own_parts_;       // [own rows][top-k] partials computed here
+  std::vector<float*> own_parts_;       // [rows][top-k] where there is no exchange
   std::vector<uint32_t> bucket_begin_;  // [experts + 1]
   std::vector<uint16_t> active_;        // experts with tokens
 };

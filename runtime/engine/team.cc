@@ -1,12 +1,14 @@
 #include "runtime/engine/team.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "runtime/base/byte_fields.h"
+#include "runtime/base/hash.h"
 
 namespace switchyard {
 namespace {
@@ -61,6 +63,16 @@ Status agree(World& world, const std::vector<TeamFact>& facts) {
 Result<uint32_t> agree_on_least(World& world, uint32_t mine) {
   const std::vector<uint64_t> all = TRY(all_of(world, mine));
   return static_cast<uint32_t>(std::ranges::min(all));
+}
+
+Result<Topology> find_topology(World& world) {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  std::vector<std::string> names;
+  for (const uint64_t hash : TRY(all_of(world, hash_text(name.data())))) {
+    names.push_back(hash_hex(hash));
+  }
+  return nodes_of_names(names);
 }
 
 }  // namespace switchyard

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/expert_exchange.h"
+#include "comm/topology.h"
 #include "comm/world.h"
 #include "experts/placement.h"
 #include "runtime/base/result.h"
@@ -36,7 +37,8 @@ struct TeamOptions {
   Layout layout = Layout::kAuto;
   Placement placement = {};  // on the world's ranks
   OwnerOptions owners = {};
-  std::vector<TeamFact> facts = {};  // of the caller's
+  std::optional<Topology> topology = std::nullopt;  // nothing: as the ranks' hosts are named
+  std::vector<TeamFact> facts = {};                 // of the caller's
 
   bool alone() const { return world == nullptr || world->size() == 1; }
   uint32_t ranks() const { return alone() ? 1 : world->size(); }
@@ -49,5 +51,7 @@ Status agree(World& world, const std::vector<TeamFact>& facts);
 
 // The least that any rank says.
 Result<uint32_t> agree_on_least(World& world, uint32_t mine);
+// Ranks of hosts with one name share a node.
+Result<Topology> find_topology(World& world);
 
 }  // namespace switchyard
