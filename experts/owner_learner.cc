@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -228,7 +229,7 @@ class OwnerLearner {
   void finish_home() {
     const auto layers = static_cast<double>(std::max<size_t>(saving_.size(), 1));
     for (const double chance : home_) {
-      tables_.home_.push_back(static_cast<uint8_t>(chance / layers * 255 + 0.5));
+      tables_.home_.push_back(static_cast<uint8_t>(std::lround(chance / layers * 255)));
     }
     const auto usual = tables_.home_.end() - ranks_;
     tables_.usual_home_.assign(usual, tables_.home_.end());

@@ -4,6 +4,7 @@
 // has some of them it saves a copy each way. Learned from a trace, the same on every rank; a wrong
 // guess costs a copy, never another result.
 
+#include <cmath>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -52,8 +53,7 @@ class OwnerTables {
    public:
     Packed() = default;
     explicit Packed(OwnerGuess guess)
-        : bits_(static_cast<uint16_t>(guess.rank << 10 |
-                                      static_cast<uint16_t>(guess.confidence * 1023 + 0.5F))) {}
+        : bits_(static_cast<uint16_t>(guess.rank << 10 | std::lround(guess.confidence * 1023))) {}
     operator OwnerGuess() const {  // NOLINT(google-explicit-constructor)
       return {static_cast<uint8_t>(bits_ >> 10), static_cast<float>(bits_ & 1023) / 1023};
     }
