@@ -75,13 +75,13 @@ class OwnerTables {
   static constexpr uint32_t kNoRow = UINT32_MAX;
 
   uint32_t ranks_ = 1;
-  std::vector<Packed> usual_;        // [layers] without knowing anything of the token
-  std::vector<uint8_t> usual_home_;  // [ranks] as home_
-  std::vector<TokenId> keys_;        // [2^n] −1: free; open addressing, like by_sets_
-  std::vector<uint32_t> rows_;       // [2^n]
-  std::vector<Packed> by_token_;     // [rows][layers]
-  std::vector<uint8_t> home_;        // [rows][ranks] mean chance over the layers, in 255ths
-  std::vector<SetEntry> by_sets_;    // [2^m]
+  std::vector<Packed> usual_;              // [layers] without knowing anything of the token
+  std::vector<uint8_t> usual_home_ = {0};  // [ranks] as home_
+  std::vector<TokenId> keys_;              // [2^n] −1: free; open addressing, like by_sets_
+  std::vector<uint32_t> rows_;             // [2^n]
+  std::vector<Packed> by_token_;           // [rows][layers]
+  std::vector<uint8_t> home_;              // [rows][ranks] mean chance over the layers, in 255ths
+  std::vector<SetEntry> by_sets_;          // [2^m]
 };
 
 }  // namespace switchyard
