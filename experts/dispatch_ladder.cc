@@ -191,8 +191,8 @@ std::vector<LadderRung> measure_ladder(const RoutingTrace& trace, const LadderWo
     return rung;
   };
   const auto by_both = [](const OwnerTables& tables) {
-    return [&](const LadderToken& at) -> uint32_t {
-      return tables.owner(at.layer, at.token, at.previous).rank;
+    return [known = &tables](const LadderToken& at) -> uint32_t {
+      return known->owner(at.layer, at.token, at.previous).rank;
     };
   };
   LadderRung deduplicated = by_chance("de-duplicated", world.plain);

@@ -135,10 +135,6 @@ class Evening {
   std::vector<double> loads_;               // [ranks] picks of all layers
 };
 
-}  // namespace
-
-namespace {
-
 // Once more over every layer, now that it is known what the ranks do in the others.
 void join_layers(const std::vector<LayerRoutes>& layers, ExchangeSettings settings,
                  ExpertOrder& order, Prng& prng) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -118,9 +119,8 @@ class OwnerLearner {
   // Nothing but that the token is one of the layer's.
   RankCounts usual() const { return {std::vector<uint32_t>(tokens_.entry_of.size()), 1, ranks_}; }
 
-  static OwnerGuess best_of(std::span<const double> chances) {
-    const auto best = std::ranges::max_element(chances);
-    return {static_cast<uint8_t>(best - chances.begin()), static_cast<float>(*best)};
+  static OwnerGuess guess_of(const RankChances::Best& best) {
+    return {static_cast<uint8_t>(best.rank), static_cast<float>(best.chance)};
   }
 
   void make_rows() {
@@ -151,24 +151,23 @@ class OwnerLearner {
     };
     for (uint32_t row = 0; row < rows_; ++row) {
       const uint32_t both[] = {0, row};
-      const auto of = chances.of_entries(both);
+      const OwnerGuess guess = guess_of(chances.of_entries(both));
       // A layer that was never recorded for the token says nothing of it.
       if (chances.kind(1).seen(row) > 0) {
-        tables_.by_token_[row * saving_.size() + at] = OwnerTables::Packed(best_of(of));
+        tables_.by_token_[row * saving_.size() + at] = OwnerTables::Packed(guess);
       }
-      add_home(row, of);
+      add_home(row, chances.chances());
     }
     kinds_.assign(tokens_.entry_of.size(), RankCounts::kUnknown);
     for (size_t token = 0; token < kinds_.size(); ++token) {
       const uint32_t entry = tokens_.entry_of[token];
       if (entry == RankCounts::kUnknown || chances.kind(1).seen(entry) < 2) continue;
-      const OwnerGuess guess = best_of(chances.of_token_left_out(token, saving_[at][token]));
+      const OwnerGuess guess = guess_of(chances.of_token_left_out(token, saving_[at][token]));
       kinds_[token] = kind_of(guess.rank, guess.confidence);
     }
     const uint32_t nothing[] = {0};
-    const auto of = chances.of_entries(nothing);
-    tables_.usual_[at] = OwnerTables::Packed(best_of(of));
-    add_home(rows_, of);
+    tables_.usual_[at] = OwnerTables::Packed(guess_of(chances.of_entries(nothing)));
+    add_home(rows_, chances.chances());
   }
 
   void learn_sets(size_t at) {
@@ -187,7 +186,7 @@ class OwnerLearner {
     RankChances chances({usual(), counts(one), counts(two)}, ranks_);
     chances.learn(saving_[at], known_);
     const auto keep = [&](const Sets& sets, uint32_t seen, std::span<const uint32_t> entries) {
-      const OwnerGuess guess = best_of(chances.of_entries(entries));
+      const OwnerGuess guess = guess_of(chances.of_entries(entries));
       sets_.push_back({seen, hash_sets(at, sets.first, sets.second), guess});
     };
     for (uint32_t entry = 0; entry < one.values.size(); ++entry) {
@@ -223,14 +222,14 @@ class OwnerLearner {
       if (seen < kSeenOfSets) continue;
       const auto& [latest, kind] = both.values[entry];
       const uint32_t entries[] = {0, kind, entry};
-      sets_.push_back({seen, hash_both(at, latest, kind), best_of(chances.of_entries(entries))});
+      sets_.push_back({seen, hash_both(at, latest, kind), guess_of(chances.of_entries(entries))});
     }
   }
 
   void finish_home() {
     const auto layers = static_cast<double>(std::max<size_t>(saving_.size(), 1));
     for (const double chance : home_) {
-      tables_.home_.push_back(static_cast<uint8_t>(chance / layers * 255 + 0.5));
+      tables_.home_.push_back(static_cast<uint8_t>(std::lround(chance / layers * 255)));
     }
     const auto usual = tables_.home_.end() - ranks_;
     tables_.usual_home_.assign(usual, tables_.home_.end());

@@ -4,6 +4,7 @@
 // has some of them it saves a copy each way. Learned from a trace, the same on every rank; a wrong
 // guess costs a copy, never another result.
 
+#include <cmath>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -52,8 +53,7 @@ class OwnerTables {
    public:
     Packed() = default;
     explicit Packed(OwnerGuess guess)
-        : bits_(static_cast<uint16_t>(guess.rank << 10 |
-                                      static_cast<uint16_t>(guess.confidence * 1023 + 0.5F))) {}
+        : bits_(static_cast<uint16_t>(guess.rank << 10 | std::lround(guess.confidence * 1023))) {}
     operator OwnerGuess() const {  // NOLINT(google-explicit-constructor)
       return {static_cast<uint8_t>(bits_ >> 10), static_cast<float>(bits_ & 1023) / 1023};
     }
@@ -75,13 +75,13 @@ class OwnerTables {
   static constexpr uint32_t kNoRow = UINT32_MAX;
 
   uint32_t ranks_ = 1;
-  std::vector<Packed> usual_;        // [layers] without knowing anything of the token
-  std::vector<uint8_t> usual_home_;  // [ranks] as home_
-  std::vector<TokenId> keys_;        // [2^n] −1: free; open addressing, like by_sets_
-  std::vector<uint32_t> rows_;       // [2^n]
-  std::vector<Packed> by_token_;     // [rows][layers]
-  std::vector<uint8_t> home_;        // [rows][ranks] mean chance over the layers, in 255ths
-  std::vector<SetEntry> by_sets_;    // [2^m]
+  std::vector<Packed> usual_;              // [layers] without knowing anything of the token
+  std::vector<uint8_t> usual_home_ = {0};  // [ranks] as home_
+  std::vector<TokenId> keys_;              // [2^n] −1: free; open addressing, like by_sets_
+  std::vector<uint32_t> rows_;             // [2^n]
+  std::vector<Packed> by_token_;           // [rows][layers]
+  std::vector<uint8_t> home_;              // [rows][ranks] mean chance over the layers, in 255ths
+  std::vector<SetEntry> by_sets_;          // [2^m]
 };
 
 }  // namespace switchyard

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::array kTrusts = {0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0};
 constexpr double kTrustUnlearned = 8;
+constexpr double kTokensToBelieve = 100;  // fewer say too little of a share
 
 }  // namespace
 
@@ -43,56 +44,63 @@ void RankCounts::blend(uint32_t entry, uint32_t fewer, RankSet without, double t
   }
 }
 
-std::span<const double> RankChances::of_token(size_t token, size_t kinds) {
-  std::ranges::fill(chances_, 0);
-  for (size_t at = 0; at < kinds; ++at) {
-    kinds_[at].refine(kinds_[at].entry(token), trusts_[at], chances_);
-  }
-  return chances_;
+RankChances::Best RankChances::best(size_t kinds) const {
+  const auto best = std::ranges::max_element(chances_);
+  return {static_cast<uint32_t>(best - chances_.begin()),
+          std::min(*best * beliefs_[kinds - 1], 1.0)};
 }
 
-std::span<const double> RankChances::of_token_left_out(size_t token, RankSet saving) {
+RankChances::Best RankChances::of_token_left_out(size_t token, RankSet saving) {
   std::ranges::fill(chances_, 0);
   for (size_t at = 0; at < kinds_.size(); ++at) {
     kinds_[at].refine_without(saving, kinds_[at].entry(token), trusts_[at], chances_);
   }
-  return chances_;
+  return best(kinds_.size());
 }
 
-std::span<const double> RankChances::of_entries(std::span<const uint32_t> entries) {
+RankChances::Best RankChances::of_entries(std::span<const uint32_t> entries) {
   std::ranges::fill(chances_, 0);
   for (size_t at = 0; at < entries.size(); ++at) {
     kinds_[at].refine(entries[at], trusts_[at], chances_);
   }
-  return chances_;
+  return best(entries.size());
 }
 
-double RankChances::likelihood(std::span<const RankSet> saving, size_t known, size_t kinds) {
-  const RankCounts& last = kinds_[kinds - 1];
-  double sum = 0;
+RankChances::HeldOut RankChances::try_kinds(std::span<const RankSet> saving, size_t known,
+                                            size_t kinds) {
+  HeldOut held;
+  std::vector<uint32_t> entries(kinds);
   for (size_t token = known; token < saving.size(); ++token) {
-    const uint32_t entry = last.entry(token);
-    if (saving[token] == 0 || entry == RankCounts::kUnknown || last.seen(entry) == 0) continue;
-    const auto chances = of_token(token, kinds);
-    const auto best = std::ranges::max_element(chances) - chances.begin();
-    const double chance = std::clamp(chances[static_cast<size_t>(best)], 1e-3, 1 - 1e-3);
-    sum += std::log((saving[token] >> best & 1) != 0 ? chance : 1 - chance);
+    for (size_t at = 0; at < kinds; ++at) entries[at] = kinds_[at].entry(token);
+    const uint32_t last = entries.back();
+    if (saving[token] == 0 || last == RankCounts::kUnknown) continue;
+    if (kinds_[kinds - 1].seen(last) == 0) continue;
+    const Best guess = of_entries(entries);
+    const double chance = std::clamp(guess.chance, 1e-3, 1 - 1e-3);
+    const bool right = (saving[token] >> guess.rank & 1) != 0;
+    held.tokens += 1;
+    held.likelihood += std::log(right ? chance : 1 - chance);
+    held.right += right ? 1 : 0;
+    held.chance += chance;
   }
-  return sum;
+  return held;
 }
 
 void RankChances::learn(std::span<const RankSet> saving, size_t known) {
   for (RankCounts& kind : kinds_) kind.count(saving, 0, known);
   for (size_t at = 1; at < kinds_.size(); ++at) {
-    double best = -INFINITY, trusted = kTrustUnlearned;
+    HeldOut best;
+    double trusted = kTrustUnlearned;
     for (const double trust : kTrusts) {
       trusts_[at] = trust;
-      const double likelihood_here = likelihood(saving, known, at + 1);
-      if (likelihood_here == 0) break;  // no token to learn from
-      if (likelihood_here > best) trusted = trust;
-      best = std::max(best, likelihood_here);
+      const HeldOut held = try_kinds(saving, known, at + 1);
+      if (held.tokens == 0) break;
+      if (best.tokens > 0 && held.likelihood <= best.likelihood) continue;
+      best = held;
+      trusted = trust;
     }
     trusts_[at] = trusted;
+    if (best.tokens >= kTokensToBelieve) beliefs_[at] = best.right / best.chance;
   }
   for (RankCounts& kind : kinds_) kind.count(saving, known, saving.size());
 }

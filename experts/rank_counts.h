@@ -51,27 +51,40 @@ class RankCounts {
 // Refinements one after the other, the usual chances first.
 class RankChances {
  public:
-  RankChances(std::vector<RankCounts> kinds, uint32_t ranks)
-      : kinds_(std::move(kinds)), trusts_(kinds_.size(), 0), chances_(ranks) {}
+  struct Best {
+    uint32_t rank = 0;
+    double chance = 0;
+  };
 
-  // Counts the tokens [0, known), finds the trusts with which the best rank of the others is
-  // believed best, then counts those too.
+  RankChances(std::vector<RankCounts> kinds, uint32_t ranks)
+      : kinds_(std::move(kinds)),
+        trusts_(kinds_.size(), 0),
+        beliefs_(kinds_.size(), 1),
+        chances_(ranks) {}
+
+  // Counts the tokens [0, known), finds the trusts with which the best ranks of the others are
+  // guessed best and how far those guesses hold, then counts the others too.
   void learn(std::span<const RankSet> saving, size_t known);
 
   const RankCounts& kind(size_t at) const { return kinds_[at]; }
-  // By the first `kinds` of what is known of a token: [ranks], until the next call.
-  std::span<const double> of_token(size_t token, size_t kinds);
-  // The same as the other tokens have it.
-  std::span<const double> of_token_left_out(size_t token, RankSet saving);
-  // As those of a token of which these entries are known.
-  std::span<const double> of_entries(std::span<const uint32_t> entries);
+  // By all that is known of a token, as the other tokens have it.
+  Best of_token_left_out(size_t token, RankSet saving);
+  // Of a token of which these entries are known, of the first kinds.
+  Best of_entries(std::span<const uint32_t> entries);
+  // All ranks' at the last call.
+  std::span<const double> chances() const { return chances_; }
 
  private:
-  double likelihood(std::span<const RankSet> saving, size_t known, size_t kinds);
+  struct HeldOut {
+    double tokens = 0, likelihood = 0, right = 0, chance = 0;
+  };
+  HeldOut try_kinds(std::span<const RankSet> saving, size_t known, size_t kinds);
+  Best best(size_t kinds) const;
 
   std::vector<RankCounts> kinds_;
-  std::vector<double> trusts_;  // [kinds]
-  std::vector<double> chances_;
+  std::vector<double> trusts_;   // [kinds]
+  std::vector<double> beliefs_;  // [kinds] right guesses ÷ expected ones, where it is the last
+  std::vector<double> chances_;  // [ranks]
 };
 
 }  // namespace switchyard

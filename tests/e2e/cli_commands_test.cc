@@ -309,6 +309,12 @@ TEST(CliGroup, AnOrderIsAnotherModelAndTheSameOneEverywhere) {
   EXPECT_EQ(worlds[1]["ranks"], 4);
   EXPECT_LT(worlds[1]["grouped"]["copies_random_owner"].get<double>(),
             0.9 * worlds[1]["plain"]["copies_random_owner"].get<double>());
+  ASSERT_EQ(worlds[1]["ladders"].size(), 1u) << "the part that it did not learn from";
+  const Json steps = worlds[1]["ladders"][0]["steps"];
+  ASSERT_EQ(steps.size(), 8u);
+  EXPECT_EQ(steps[0]["copies"], 3.0);
+  EXPECT_EQ(steps[6]["step"], "replicas");
+  EXPECT_LT(steps[6]["copies"].get<double>(), 0.6 * steps[2]["copies"].get<double>());
   const auto hash = [](const std::string& model, const std::vector<std::string>& more) {
     std::vector<std::string> arguments = {"run", model,    "-p", "Call me", "-n",
                                           "24",  "--temp", "0",  "--json",  "-"};
@@ -328,6 +334,12 @@ TEST(CliGroup, AnOrderIsAnotherModelAndTheSameOneEverywhere) {
                  {"model.order", "group"});
   expect_refused(run_switchyard({"group", "--trace", trace}), 2, {"--out"});
   expect_refused(run_switchyard({"group", "--trace", trace, "--out", trace}), 74, {"no JSON"});
+  expect_refused(run_switchyard({"group", "--trace", trace, "--out", order, "--measure", order}),
+                 65, {"model.order"});
+  expect_refused(
+      run_switchyard({"group", "--trace", trace, "--out", order, "--measure",
+                      std::string(SWITCHYARD_SOURCE_DIR) + "/tests/data/traces/qwen3-30b-a3b.csv"}),
+      65, {"another shape"});
 }
 
 TEST(CliBench, MeasuresAModelBesideItsBounds) {

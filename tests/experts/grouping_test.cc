@@ -7,7 +7,6 @@
 #include <set>
 
 #include "runtime/base/prng.h"
-#include "tests/experts/trace_testing.h"
 
 namespace switchyard {
 namespace {
@@ -122,25 +121,6 @@ TEST(GroupOrder, TakesOddWorldsAndSmallLayers) {
     std::vector<uint16_t> sorted = group_order({routes}, world, 1)[0];
     std::ranges::sort(sorted);
     EXPECT_EQ(sorted, plain_order(1, 15)[0]) << world;
-  }
-}
-
-TEST(RoutesOf, LeavesOutTokensThatWereNotRecorded) {
-  Prng prng(3);
-  const TraceShape shape{{0, 2}, 8, 2, 0};
-  const RoutingTrace trace{shape, "", random_steps(shape, 40, 3, prng)};
-  for (size_t at = 0; at < 2; ++at) {
-    const LayerRoutes routes = routes_of(trace, at);
-    size_t tokens = 0;
-    for (const RoutingStep& step : trace.steps) {
-      for (size_t token = 0; token < step.tokens.size(); ++token) {
-        if (step.at(shape, at, token).empty()) continue;
-        const auto expected = step.at(shape, at, token);
-        EXPECT_TRUE(std::ranges::equal(routes.of(tokens), expected, {}, {}, &RoutedExpert::expert));
-        tokens += 1;
-      }
-    }
-    EXPECT_EQ(routes.tokens(), tokens);
   }
 }
 
