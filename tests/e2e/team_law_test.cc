@@ -33,10 +33,12 @@ struct Setting {
   std::string placement = "grouped";
   OwnerKind owners = OwnerKind::kNone;
   double share = 1;  // of a rank's experts that fit
+  std::string topology = "";
 
   std::string text() const {
-    return fmt::format("{} ranks, layout {}, {} placement, owners {}, {:.0f} %", ranks,
-                       layout_name(layout), placement, owners_name({.kind = owners}), 100 * share);
+    return fmt::format("{} ranks, layout {}, {} placement, owners {}, {:.0f} % {}", ranks,
+                       layout_name(layout), placement, owners_name({.kind = owners}), 100 * share,
+                       topology);
   }
 };
 
@@ -76,6 +78,9 @@ EngineOptions options_of(const ModelSource& source, const Setting& setting) {
   options.sequences = kSequences;
   options.team.layout = setting.layout;
   options.team.owners = {.kind = setting.owners};
+  if (!setting.topology.empty()) {
+    options.team.topology = parse_topology(setting.topology, setting.ranks).value();
+  }
   options.team.placement = placement_of(setting, source.expert_order());
   return options;
 }
@@ -163,6 +168,43 @@ TEST_P(TeamLaw, OneHashOverRanksLayoutsPlacementsOwnersAndMemory) {
       }
     }
   }
+}
+
+// Rows then are passed on by a rank of the node, and partials merged there.
+TEST_P(TeamLaw, TheSameHashOverNodes) {
+  const auto source = reordered(GetParam());
+  const std::string expected = hash_of(*source, GetParam(), {});
+  for (const auto& [ranks, topology] :
+       {std::pair{4U, "2x2"}, {6U, "2x3"}, {6U, "3x2"}, {8U, "2x4"}, {8U, "4x2"}}) {
+    for (const Layout layout : {Layout::kA, Layout::kB, Layout::kC}) {
+      for (const char* placement : {"grouped", "replicated", "random"}) {
+        const Setting setting{ranks, layout, placement, OwnerKind::kRandom, 0.25, topology};
+        ASSERT_EQ(hash_of(*source, GetParam(), setting), expected) << setting.text();
+      }
+    }
+  }
+}
+
+// A token's copies cross to each node once at most, however many of its ranks need it.
+TEST(TeamTraffic, RowsCrossToANodeOnce) {
+  const TestModel& model = test_model("demo");
+  const auto source = ModelSource::open(model.path).value();
+  const Setting setting{8, Layout::kA, "random", OwnerKind::kNone, 1, "2x4"};
+  std::vector<TokenId> prompt = read_expected(model).input_ids;
+  prompt.resize(kPrompt, 1);
+  TestTeam team(*source, 8, [&](uint32_t) { return options_of(*source, setting); });
+  logits_hash(team.engine(), prompt);
+  uint64_t tokens = 0, across = 0, needed = 0;
+  for (const RankReport& rank : team.engine().rank_reports().value()) {
+    for (const LayerTraffic& layer : rank.traffic) {
+      tokens += layer.tokens;
+      across += layer.copies_to_nodes;
+      needed += layer.copies_needed;
+    }
+  }
+  EXPECT_GT(tokens, 0u);
+  EXPECT_LE(across, tokens) << "there is one other node";
+  EXPECT_GT(needed, 2 * tokens) << "of whose ranks a token needs several";
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TeamLaw, testing::ValuesIn(test_models()),
