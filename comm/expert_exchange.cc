@@ -287,7 +287,7 @@ void ExpertExchange::take_parts(const ExchangeStage& stage) {
   }
 }
 
-Status ExpertExchange::return_parts(const Kernels& kernels, const ExchangeStage& stage) {
+void ExpertExchange::return_parts(const Kernels& kernels, const ExchangeStage& stage) {
   size_t incoming = incoming_used_;
   for (size_t i = 0; i < stage.peers.size(); ++i) {
     size_t due = 0;
@@ -306,9 +306,6 @@ Status ExpertExchange::return_parts(const Kernels& kernels, const ExchangeStage&
     outgoing_used_ += static_cast<size_t>(end - begin);
     send(stage.peers[i], Channel::kPartials, {begin, end});
   }
-  TRY_STATUS(wait(received_, "partials"));
-  take_parts(stage);
-  return {};
 }
 
 void ExpertExchange::count_traffic() {
@@ -330,12 +327,19 @@ void ExpertExchange::count_traffic() {
   }
 }
 
-Status ExpertExchange::combine(const Kernels& kernels) {
+Status ExpertExchange::return_parts(const Kernels& kernels) {
   TRY_STATUS(wait(sent_, "rows to leave"));  // their memory is used again
   outgoing_used_ = 0;
   count_traffic();
+  return_parts(kernels, stages_.back());
+  return {};
+}
+
+Status ExpertExchange::combine(const Kernels& kernels) {
   for (size_t i = stages_.size(); i-- > 0;) {
-    TRY_STATUS(return_parts(kernels, stages_[i]));
+    TRY_STATUS(wait(received_, "partials"));
+    take_parts(stages_[i]);
+    if (i > 0) return_parts(kernels, stages_[i - 1]);
   }
   return wait(sent_, "partials to leave");
 }

@@ -65,8 +65,10 @@ class ExpertExchange {
   std::span<float*> parts(uint32_t row) {
     return std::span(parts_).subspan(size_t{row} * shape_.top_k, shape_.top_k);
   }
-  // Returns the others' partials, merged along the tree where they cross nodes, and blocks until
-  // those of this rank's own rows have come.
+  // Begins to return the others' partials; blocks only until this rank's own rows have left.
+  Status return_parts(const Kernels& kernels);
+  // Passes on what other ranks of the node returned, merged along the tree, and blocks until the
+  // partials of this rank's own rows have come.
   Status combine(const Kernels& kernels);
 
   const Traffic& traffic() const { return traffic_; }
@@ -81,7 +83,7 @@ class ExpertExchange {
   void receive_rows(ExchangeStage& stage);
   void send_rows(const ExchangeStage& stage);
   uint32_t parts_due(const ExchangeStage& stage, uint32_t row, uint32_t peer) const;
-  Status return_parts(const Kernels& kernels, const ExchangeStage& stage);
+  void return_parts(const Kernels& kernels, const ExchangeStage& stage);
   float* put_parts(const Kernels& kernels, const ExchangeStage& stage, uint32_t row, float* to);
   void take_parts(const ExchangeStage& stage);
   void count_traffic();

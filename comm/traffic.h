@@ -22,4 +22,7 @@ struct LayerTraffic {
 
 using Traffic = std::vector<LayerTraffic>;  // [the model's layers], as far as there was any
 
+// `more`, added layer by layer.
+void add_traffic(const Traffic& more, Traffic& sum);
+
 }  // namespace switchyard

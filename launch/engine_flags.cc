@@ -81,6 +81,9 @@ void EngineFlags::add_to(OptionList& list) {
   list.flag("--no-prefetch", no_prefetch, "guesses choose what stays, and start no reads");
   list.flag("--buffered", buffered,
             "reads experts through the page cache: for a model that fits there beside --memory");
+  list.text("--stage", "DIR", stage,
+            "copies this process's experts there first, best to a drive of its host, and reads "
+            "them from there; the copy is gone with the process");
   list.text("--drive", "RATE", drive, "holds reads of experts to this rate, 950MB/s");
   list.text("--device", "none|sim:CAPACITY,RATE,LATENCY|cuda[:N]", device,
             "where experts lie beside host memory, such as sim:8GiB,16GB/s,10us: a simulated GPU");
@@ -112,6 +115,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   options.predictor = flags.predictor.value_or(options.predictor);
   options.prefetch = !flags.no_prefetch;
   options.buffered_reads = flags.buffered;
+  options.stage = flags.stage.value_or("");
   options.faults = flags.faults.value_or("");
   if (flags.drive) {
     auto rate = parse_rate(*flags.drive);

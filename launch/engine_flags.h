@@ -26,6 +26,7 @@ struct EngineFlags {
   std::optional<std::string> predictor;
   bool no_prefetch = false;
   bool buffered = false;
+  std::optional<std::string> stage;
   std::optional<std::string> faults;
   std::optional<std::string> drive;
   std::optional<std::string> device;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "experts/rank_source.h"
+#include "experts/staged_source.h"
 #include "runtime/base/align.h"
 #include "runtime/base/byte_fields.h"
 #include "runtime/base/check.h"
@@ -101,10 +102,14 @@ OwnerShape owner_shape(const ModelSpec& spec, uint32_t ranks, uint32_t rows) {
   return shape;
 }
 
+// Half of so many rows, each rank's rounded down.
+uint32_t second_pass_rows(uint32_t rows) { return rows / 2; }
+
 // What the exchanges of a team take for a row of a step.
 uint64_t exchange_row_bytes(const ModelSpec& spec, const TeamOptions& team) {
   if (team.alone()) return 0;
   uint64_t bytes = ExpertExchange::bytes({spec.hidden, spec.moe.top_k, 1}, team.ranks());
+  bytes += bytes / 2;  // the second pass
   if (team.splits_heads()) {
     const OwnerShape shape = owner_shape(spec, team.ranks(), 1);
     bytes += OwnerExchange::bytes(shape, team.rank());
@@ -195,15 +200,20 @@ Status check_device(const Device* device) {
 
 }  // namespace
 
-Engine::Impl::Impl(const ModelSource& source, const Kernels& kernels, const EngineOptions& options)
+Engine::Impl::Impl(const ModelSource& source, std::unique_ptr<ExpertSource> own,
+                   std::unique_ptr<ExpertSource> staged_copy, const Kernels& kernels,
+                   const EngineOptions& options)
     : spec(source.spec()),
       kernels(kernels),
       team(options.team),
       placement(options.team.alone() ? place_by_order(source.expert_order(), 1)
                                      : options.team.placement),
       pool(options.threads),
-      rank_experts(switchyard::rank_experts(source, options.team)),
-      expert_source(rank_experts ? *rank_experts : source.experts()),
+      own_experts(std::move(own)),
+      staged(std::move(staged_copy)),
+      expert_source(staged        ? *staged
+                    : own_experts ? *own_experts
+                                  : source.experts()),
       experts(static_cast<uint32_t>(expert_source.keys().size())),
       device(options.device),
       replay(options.replay),
@@ -240,8 +250,11 @@ void Engine::Impl::join_team(const ModelSource& source) {
   attention.nodes = head_nodes(attention.heads, kv_heads);
   attention.outputs = {workspace.update};
   if (!team.alone()) {
-    exchange = std::make_unique<ExpertExchange>(
-        *team.world, ExchangeShape{spec.hidden, spec.moe.top_k, plan.chunk}, *team.topology);
+    // The second is for the other half of rows that come in two passes.
+    for (const uint32_t rows : {plan.chunk, second_pass_rows(plan.chunk)}) {
+      exchanges.push_back(std::make_unique<ExpertExchange>(
+          *team.world, ExchangeShape{spec.hidden, spec.moe.top_k, rows}, *team.topology));
+    }
   }
   if (team.splits_heads()) {
     owner_exchange =
@@ -256,8 +269,10 @@ void Engine::Impl::join_team(const ModelSource& source) {
       return owner_exchange->share(layer_now, sums);
     };
   }
-  moe = std::make_unique<MoeBlock>(spec, source.expert_order(), placement, team.rank(),
-                                   exchange.get());
+  std::vector<ExpertExchange*> of_passes;
+  for (const auto& exchange : exchanges) of_passes.push_back(exchange.get());
+  if (of_passes.empty()) of_passes.push_back(nullptr);
+  moe = std::make_unique<MoeBlock>(spec, source.expert_order(), placement, team.rank(), of_passes);
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
@@ -289,7 +304,12 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
   if (!options.team.alone() && !options.team.topology) {
     known.team.topology = TRY(find_topology(*options.team.world));
   }
-  auto impl = std::make_unique<Impl>(source, *kernels, known);
+  auto own = rank_experts(source, options.team);
+  std::unique_ptr<ExpertSource> staged;
+  if (!options.stage.empty()) {
+    staged = TRY(stage_experts(own ? *own : source.experts(), options.stage, {}));
+  }
+  auto impl = std::make_unique<Impl>(source, std::move(own), std::move(staged), *kernels, known);
   impl->plan = plan;
   impl->logits_rows = logits_rows;
   if (options.spans != nullptr) {
@@ -315,6 +335,10 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
       {.lend = [cache = impl->cache.get()] { return cache->lend(); },
        .take_back = [cache = impl->cache.get()](auto slot) { cache->take_back(slot); }}));
   impl->join_team(source);
+  if (!options.team.alone()) {
+    const bool fits = plan.slots >= experts.keys().size();
+    impl->may_halve = TRY(agree_on_least(*options.team.world, fits ? 1 : 0)) != 0;
+  }
   if (!options.team.alone() && options.team.layout == Layout::kAuto) {
     impl->links = TRY(measure_links(*options.team.world));
   }
@@ -387,11 +411,14 @@ Status Engine::step(const StepPlan& plan, const LogitsSink& sink, const BestSink
   RankCommand command{.kind = RankCommand::Kind::kStep,
                       .number = impl_->steps + 1,
                       .plan = plan,
-                      .ways = impl_->choose_ways(plan)};
+                      .ways = impl_->choose_ways(plan),
+                      .halves = impl_->choose_halves(plan)};
   if (impl_->team.alone()) return impl_->run_step(command, sink, best);
   if (impl_->stop && impl_->stop()) return fail(Code::kStopped, "stopped");
   Status done = tell(*impl_->team.world, command);
+  const double began = now_seconds();
   if (done) done = impl_->run_step(command, sink, best);
+  impl_->pass_choice.took(plan.tokens(), command.halves, now_seconds() - began);
   if (!done) impl_->team.world->leave(done.error());
   return done;
 }

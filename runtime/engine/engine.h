@@ -33,6 +33,7 @@ struct EngineOptions {
   bool prefetch = true;               // false: guesses choose what stays, and start no reads
   std::string faults;                 // storage/faulty_queue.h; "": none
   bool buffered_reads = false;        // of experts: through the page cache
+  std::string stage;                  // folder that experts are copied to first; "": none
   double drive_bytes_per_second = 0;  // holds reads to this rate; 0: as fast as they come
   // Where experts lie beside host memory, whose budget it does not touch; null: nowhere.
   std::shared_ptr<Device> device = nullptr;

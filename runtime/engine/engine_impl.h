@@ -19,6 +19,7 @@
 #include "runtime/engine/kv_cache.h"
 #include "runtime/engine/logits_block.h"
 #include "runtime/engine/moe_block.h"
+#include "runtime/engine/pass_choice.h"
 #include "runtime/engine/rank_command.h"
 #include "runtime/engine/workspace.h"
 #include "scheduler/exchange_cost.h"
@@ -27,7 +28,10 @@ namespace switchyard {
 
 class Engine::Impl {
  public:
-  Impl(const ModelSource& source, const Kernels& kernels, const EngineOptions& options);
+  // `own` experts; null: all of the source's. `staged_copy` of them; null: none.
+  Impl(const ModelSource& source, std::unique_ptr<ExpertSource> own,
+       std::unique_ptr<ExpertSource> staged_copy, const Kernels& kernels,
+       const EngineOptions& options);
 
   void join_team(const ModelSource& source);
 
@@ -43,6 +47,7 @@ class Engine::Impl {
   RankReport rank_report() const;
   std::vector<ExchangeWay> choose_ways(const StepPlan& step) const;
   double copies_seen(uint32_t layer) const;
+  bool choose_halves(const StepPlan& step);
   void end_team();
 
   Result<SequenceId> free_sequence() const;
@@ -61,17 +66,18 @@ class Engine::Impl {
   const TeamOptions team;
   const Placement placement;  // the team's; alone: everything here
   WorkerPool pool;
-  std::unique_ptr<ExpertSource> rank_experts;  // null: all of the source's
-  const ExpertSource& expert_source;
-  const uint32_t experts;  // that this rank holds, of all layers
+  std::unique_ptr<ExpertSource> own_experts;  // null: all of the source's
+  std::unique_ptr<ExpertSource> staged;       // a copy of them; null: none
+  const ExpertSource& expert_source;          // where they are read
+  const uint32_t experts;                     // that this rank holds, of all layers
   MemoryPlan plan;
   uint32_t logits_rows = 0;  // computed at once, the same on all ranks
   DenseWeights weights;
   Workspace workspace;
   std::shared_ptr<Device> device;  // null: none
   std::unique_ptr<ExpertCache> cache;
-  std::unique_ptr<ExpertExchange> exchange;       // null: alone
-  std::unique_ptr<OwnerExchange> owner_exchange;  // null: heads are not split
+  std::vector<std::unique_ptr<ExpertExchange>> exchanges;  // null: alone
+  std::unique_ptr<OwnerExchange> owner_exchange;           // null: heads are not split
   std::unique_ptr<MoeBlock> moe;
   AttentionPart attention;
   KvCache kv;                             // in slots of the cache, in part
@@ -83,6 +89,9 @@ class Engine::Impl {
   Owners owners;
   uint32_t steps = 0;
   uint32_t layer_now = 0;
+  bool halves_now = false;
+  bool may_halve = false;  // all ranks' experts are in memory: a layer may be asked twice
+  PassChoice pass_choice;
   RoundRates links;  // where the layout is to be chosen
   EngineCounters counters;
   uint64_t load_bytes = 0;
@@ -93,7 +102,7 @@ class Engine::Impl {
   void pump_reads();
   void record(uint32_t track, const char* what, uint32_t layer, double begin) const;
   Status lay_rows(const StepPlan& plan);
-  Status run_layers(const std::vector<ExchangeWay>& ways);
+  Status run_layers(const RankCommand& command);
   Status run_layer(uint32_t layer, ExchangeStep step);
   Status attend(uint32_t layer);
   Status run_experts(uint32_t layer, const ExchangeStep& step);

@@ -150,11 +150,11 @@ Status Engine::Impl::run_experts(uint32_t layer, const ExchangeStep& step) {
   };
   TRY_STATUS(moe->run(compute(), layer, weights.layers[layer],
                       static_cast<uint32_t>(own_rows.size()), *cache, workspace,
-                      counters.weight_bytes_used, calls, step));
+                      counters.weight_bytes_used, calls, step, halves_now));
   if (!owner_exchange) return {};
   good_owners[1] = good_owners[0];
   for (uint32_t i = 0; i < own_rows.size(); ++i) {
-    good_owners[0][own_rows[i]] = moe->saving_owners(layer, i);
+    good_owners[0][own_rows[i]] = moe->saving_owners(i);
   }
   return {};
 }
@@ -187,7 +187,8 @@ Status Engine::Impl::run_layer(uint32_t layer, ExchangeStep step) {
   return {};
 }
 
-Status Engine::Impl::run_layers(const std::vector<ExchangeWay>& ways) {
+Status Engine::Impl::run_layers(const RankCommand& command) {
+  halves_now = command.halves;
   rope_angles(compute(), spec, rows, workspace);
   if (replay) replay->begin_step(rows);
   if (watch) watch->begin_step(rows);
@@ -196,7 +197,7 @@ Status Engine::Impl::run_layers(const std::vector<ExchangeWay>& ways) {
     if (team.alone() && stop && stop()) return fail(Code::kStopped, "stopped");
     layer_now = layer;
     ExchangeStep step{.number = steps, .layer = layer};
-    if (!team.alone() && spec.layers[layer].sparse) step.way = ways[router++];
+    if (!team.alone() && spec.layers[layer].sparse) step.way = command.ways[router++];
     TRY_STATUS(run_layer(layer, step));
   }
   return {};
@@ -206,7 +207,7 @@ Status Engine::Impl::run_step(const RankCommand& command, const LogitsSink& sink
                               const BestSink& best) {
   steps = command.number;
   TRY_STATUS(lay_rows(command.plan));
-  TRY_STATUS(run_layers(command.ways));
+  TRY_STATUS(run_layers(command));
   TRY_STATUS(give_logits(sink, best));
   for (const StepPart& part : command.plan.parts) {
     const auto tokens = static_cast<uint32_t>(part.tokens.size());

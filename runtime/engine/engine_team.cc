@@ -120,7 +120,7 @@ Status Engine::Impl::obey(const RankCommand& command) {
     case RankCommand::Kind::kReset:
       cache->reset_counters();
       counters = {};
-      if (exchange) exchange->reset_traffic();
+      for (const auto& exchange : exchanges) exchange->reset_traffic();
       if (owner_exchange) owner_exchange->reset_traffic();
       return {};
     case RankCommand::Kind::kReport:
@@ -152,7 +152,7 @@ RankReport Engine::Impl::rank_report() const {
                     .expert_bytes_read = of_cache.bytes_read,
                     .experts = experts,
                     .peak_rss_bytes = peak_resident_bytes()};
-  if (exchange) report.traffic = exchange->traffic();
+  for (const auto& exchange : exchanges) add_traffic(exchange->traffic(), report.traffic);
   if (owner_exchange) report.attention_bytes_to = owner_exchange->bytes_to();
   return report;
 }
@@ -191,9 +191,16 @@ std::vector<ExchangeWay> Engine::Impl::choose_ways(const StepPlan& step) const {
   return ways;
 }
 
+// Whether its rows go in two passes: what was quicker so far for about so many.
+bool Engine::Impl::choose_halves(const StepPlan& step) {
+  if (team.alone() || !may_halve) return false;
+  if (team.halves) return *team.halves;
+  return pass_choice.halves(step.tokens());
+}
+
 // Ranks that rows of a layer go to, as far as that is known.
 double Engine::Impl::copies_seen(uint32_t layer) const {
-  const Traffic& traffic = exchange->traffic();
+  const Traffic& traffic = exchanges.front()->traffic();
   if (layer < traffic.size() && traffic[layer].tokens >= kTokensTold) {
     return static_cast<double>(traffic[layer].copies_needed) /
            static_cast<double>(traffic[layer].tokens);

@@ -39,6 +39,7 @@ std::string encode(const RankCommand& command) {
   put(out, static_cast<uint32_t>(command.sequence));
   put(out, command.home);
   put(out, command.number);
+  put(out, static_cast<uint8_t>(command.halves ? 1 : 0));
   put(out, static_cast<uint32_t>(command.ways.size()));
   for (const ExchangeWay way : command.ways) put(out, static_cast<uint8_t>(way));
   put(out, static_cast<uint32_t>(command.plan.parts.size()));
@@ -55,6 +56,7 @@ Result<RankCommand> decode_command(std::string_view bytes) {
   command.sequence = static_cast<SequenceId>(cursor.number<uint32_t>());
   command.home = cursor.number<uint32_t>();
   command.number = cursor.number<uint32_t>();
+  command.halves = cursor.number<uint8_t>() != 0;
   const auto ways = cursor.number<uint32_t>();
   if (!cursor.ok() || kind > static_cast<uint8_t>(RankCommand::Kind::kEnd) ||
       ways > cursor.bytes_left()) {

@@ -22,6 +22,7 @@ struct RankCommand {
   uint32_t number = 0;                 // of kStep, ascending
   StepPlan plan = {};                  // of kStep
   std::vector<ExchangeWay> ways = {};  // of kStep: [layers that have routers]
+  bool halves = false;                 // of kStep: rows in two passes
 };
 
 std::string encode(const RankCommand& command);

@@ -38,7 +38,8 @@ struct TeamOptions {
   Placement placement = {};  // on the world's ranks
   OwnerOptions owners = {};
   std::optional<Topology> topology = std::nullopt;  // nothing: as the ranks' hosts are named
-  std::vector<TeamFact> facts = {};                 // of the caller's
+  std::optional<bool> halves = std::nullopt;  // rows in two passes; nothing: where that is quicker
+  std::vector<TeamFact> facts = {};           // of the caller's
 
   bool alone() const { return world == nullptr || world->size() == 1; }
   uint32_t ranks() const { return alone() ? 1 : world->size(); }

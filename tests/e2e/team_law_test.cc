@@ -34,11 +34,12 @@ struct Setting {
   OwnerKind owners = OwnerKind::kNone;
   double share = 1;  // of a rank's experts that fit
   std::string topology = "";
+  bool halves = false;
 
   std::string text() const {
-    return fmt::format("{} ranks, layout {}, {} placement, owners {}, {:.0f} % {}", ranks,
+    return fmt::format("{} ranks, layout {}, {} placement, owners {}, {:.0f} % {}{}", ranks,
                        layout_name(layout), placement, owners_name({.kind = owners}), 100 * share,
-                       topology);
+                       topology, halves ? " in halves" : "");
   }
 };
 
@@ -78,6 +79,7 @@ EngineOptions options_of(const ModelSource& source, const Setting& setting) {
   options.sequences = kSequences;
   options.team.layout = setting.layout;
   options.team.owners = {.kind = setting.owners};
+  options.team.halves = setting.halves;
   if (!setting.topology.empty()) {
     options.team.topology = parse_topology(setting.topology, setting.ranks).value();
   }
@@ -175,11 +177,14 @@ TEST_P(TeamLaw, TheSameHashOverNodes) {
   const auto source = reordered(GetParam());
   const std::string expected = hash_of(*source, GetParam(), {});
   for (const auto& [ranks, topology] :
-       {std::pair{4U, "2x2"}, {6U, "2x3"}, {6U, "3x2"}, {8U, "2x4"}, {8U, "4x2"}}) {
+       {std::pair{3U, ""}, {4U, "2x2"}, {6U, "2x3"}, {6U, "3x2"}, {8U, "2x4"}, {8U, "4x2"}}) {
     for (const Layout layout : {Layout::kA, Layout::kB, Layout::kC}) {
       for (const char* placement : {"grouped", "replicated", "random"}) {
-        const Setting setting{ranks, layout, placement, OwnerKind::kRandom, 0.25, topology};
-        ASSERT_EQ(hash_of(*source, GetParam(), setting), expected) << setting.text();
+        for (const bool halves : {false, true}) {
+          const Setting setting{ranks,    layout, placement, OwnerKind::kRandom, halves ? 1 : 0.25,
+                                topology, halves};
+          ASSERT_EQ(hash_of(*source, GetParam(), setting), expected) << setting.text();
+        }
       }
     }
   }
@@ -195,7 +200,8 @@ TEST(TeamTraffic, RowsCrossToANodeOnce) {
   TestTeam team(*source, 8, [&](uint32_t) { return options_of(*source, setting); });
   logits_hash(team.engine(), prompt);
   uint64_t tokens = 0, across = 0, needed = 0;
-  for (const RankReport& rank : team.engine().rank_reports().value()) {
+  const std::vector<RankReport> reports = team.engine().rank_reports().value();
+  for (const RankReport& rank : reports) {
     for (const LayerTraffic& layer : rank.traffic) {
       tokens += layer.tokens;
       across += layer.copies_to_nodes;
