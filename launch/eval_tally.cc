@@ -18,7 +18,7 @@ Result<EvalTally> EvalTally::open(const std::optional<std::string>& path,
   tally.subject_ = subject;
   if (!path) return tally;
   auto saved = TRY(read_checkpoint(*path));
-  if (!saved) {
+  if (!saved || saved->figures.rows == 0) {  // of an eval that was refused, say
     TRY_STATUS(tally.save());
     return tally;
   }

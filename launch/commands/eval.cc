@@ -245,7 +245,7 @@ class Evaluation {
     const size_t score_begin = std::max<size_t>(window_.score_begin, rows_done());
     Status done = feed_tokens(*engine_, sequence, text_->range(window_.begin, score_begin),
                               LogitsWanted::kNone, sink, stop);
-    if (done && signal_.received() == 0) {
+    if (done && row_status && signal_.received() == 0) {
       done = feed_tokens(*engine_, sequence, text_->range(score_begin, window_.end),
                          LogitsWanted::kAll, sink, stop);
     }

@@ -160,6 +160,9 @@ TEST(EvalTally, IsMadeAtOnceAndTakesWhatAKilledOneLeft) {
   ASSERT_TRUE(EvalTally::open(path, kSubject));
   EXPECT_TRUE(std::filesystem::exists(path));
   EXPECT_FALSE(std::filesystem::exists(path + ".partial"));
+  EvalSubject other = kSubject;
+  other.context = 4;
+  ASSERT_TRUE(EvalTally::open(path, other));  // nothing is in it yet
   EXPECT_EQ(EvalTally::open(folder / "no/book.eval", kSubject).error().code, Code::kIo);
   EXPECT_EQ(EvalTally::open(folder.path(), kSubject).error().code, Code::kIo);
   write_text(folder / "notes.txt", "mine");
