@@ -63,10 +63,14 @@ TEST_F(MpirunTest, UserSignalSavesAnEvalThatAnotherNumberOfRanksEnds) {
   };
   const std::string kept = "--checkpoint " + (folder / "book.eval") + " --json ";
   const std::string slow = "--memory 8MiB --chunk 8 --drive 20MB/s ";
-  // The first child of what the line starts is mpirun, which passes the signal on to the ranks.
+  // Once it was saved again, as another file: the first child of what the line starts is mpirun,
+  // which passes the signal on to the ranks.
+  const std::string file = folder / "book.eval";
   const Ended stopped = run_line(
-      fmt::format("{{ {} & sleep 4; kill -USR1 $(cat /proc/$!/task/$!/children); wait $!; }}",
-                  mpirun_line(3, eval(slow + kept + (folder / "a.json")))));
+      fmt::format("{{ {} & until [ -s {} ]; do sleep 0.1; done; first=$(stat -c %i {});"
+                  " while [ $(stat -c %i {}) = $first ]; do sleep 0.1; done;"
+                  " kill -USR1 $(cat /proc/$!/task/$!/children); wait $!; }}",
+                  mpirun_line(3, eval(slow + kept + (folder / "a.json"))), file, file, file));
   EXPECT_EQ(stopped.exit_code, 75) << stopped.out;
   EXPECT_EQ(mpirun(2, eval("--memory 64MiB " + kept + (folder / "b.json"))).exit_code, 0);
   const ChildResult child =
