@@ -93,6 +93,11 @@ Result<LaunchKind> decide_launch(const Environment& environment) {
   return LaunchKind::kPlain;
 }
 
+bool is_first_apart(const Environment& environment) {
+  const auto task = number(environment, "SLURM_PROCID");
+  return (task ? task : number(environment, "PMI_RANK")).value_or(0) == 0;
+}
+
 uint32_t NodeShare::of_threads(uint32_t threads) const { return std::max(1U, threads / ranks); }
 
 NodeShare node_share(const Environment& environment) {

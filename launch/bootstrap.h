@@ -22,6 +22,9 @@ enum class LaunchKind : uint8_t {
 // kUsage when SLURM started several processes that cannot find each other.
 Result<LaunchKind> decide_launch(const Environment& environment);
 
+// Whether this process is the first of those that cannot find each other: one of them is to say so.
+bool is_first_apart(const Environment& environment);
+
 // The ranks that share this node, as far as the starter tells: else 1 and 0.
 struct NodeShare {
   uint32_t ranks = 1;

@@ -25,6 +25,11 @@ void fill_standard_descriptors() {
   if (fd > STDERR_FILENO) ::close(fd);
 }
 
+// SLURM's warning comes once, be it before there is a command to save anything.
+void end_on_early_warning() {
+  std::signal(SIGUSR1, [](int) { ::_exit(static_cast<int>(switchyard::Code::kStopped)); });
+}
+
 // The job that this process is a rank of; null: none.
 switchyard::Result<std::unique_ptr<switchyard::World>> join_job() {
   const auto kind = TRY(switchyard::decide_launch(switchyard::process_environment()));
@@ -34,7 +39,13 @@ switchyard::Result<std::unique_ptr<switchyard::World>> join_job() {
 
 int run(const std::vector<std::string>& arguments, switchyard::Console& console) {
   const auto world = join_job();
-  if (!world) return switchyard::report_error(world.error(), console);
+  if (!world) {
+    const bool apart = world.error().code == switchyard::Code::kUsage;
+    if (apart && !switchyard::is_first_apart(switchyard::process_environment())) {
+      return static_cast<int>(world.error().code);
+    }
+    return switchyard::report_error(world.error(), console);
+  }
   console.world = world->get();
   if (console.world == nullptr || console.world->rank() == 0) {
     return switchyard::run_cli(arguments, console);
@@ -55,6 +66,7 @@ int run(const std::vector<std::string>& arguments, switchyard::Console& console)
 
 int main(int argc, char** argv) {
   fill_standard_descriptors();
+  end_on_early_warning();
   std::signal(SIGXFSZ, SIG_IGN);  // a file at its size limit is an error to report, not the end
   std::ios::sync_with_stdio(false);
   std::cin.tie(nullptr);

@@ -22,4 +22,8 @@ std::string version_text() {
       SWITCHYARD_VERSION, sets, chosen, SWITCHYARD_COMPILER);
 }
 
+std::string build_name() {
+  return fmt::format("switchyard {} by {}", SWITCHYARD_VERSION, SWITCHYARD_COMPILER);
+}
+
 }  // namespace switchyard

@@ -11,6 +11,7 @@
 #include "launch/commands/commands.h"
 #include "launch/crew.h"
 #include "launch/engine_flags.h"
+#include "launch/eval_tally.h"
 #include "launch/json_output.h"
 #include "launch/model_files.h"
 #include "launch/model_path.h"
@@ -23,6 +24,8 @@
 #include "launch/run_report.h"
 #include "launch/stop_signal.h"
 #include "launch/text_ids.h"
+#include "launch/version.h"
+#include "runtime/base/byte_fields.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
@@ -41,6 +44,7 @@ struct EvalOptions {
   EngineFlags engine;
   std::optional<uint32_t> context;
   std::optional<uint32_t> stride;
+  std::optional<std::string> checkpoint;
   std::optional<std::string> dump;
   std::optional<std::string> record_routing;
   std::optional<std::string> json;
@@ -77,6 +81,7 @@ class Evaluation {
     tell_plan();
     TRY_STATUS(open_dump());
     TRY_STATUS(compute());
+    TRY_STATUS(tally_->save());
     signal_.act_at_once();
     TRY_STATUS(report());
     if (recorder_) TRY_STATUS(recorder_->status());
@@ -87,6 +92,13 @@ class Evaluation {
   Status check() const {
     if (options_.text.given() + (options_.ids ? 1 : 0) != 1) {
       return fail(Code::kUsage, "give one of -p, -f, --ids", {}, "see switchyard eval --help");
+    }
+    if (options_.checkpoint && (options_.dump || options_.record_routing)) {
+      return fail(Code::kUsage, "a part of what it is to hold may be done already",
+                  options_.dump ? "--dump-logits" : "--record-routing", "leave out --checkpoint");
+    }
+    if (options_.checkpoint && options_.checkpoint == options_.json) {
+      return fail(Code::kUsage, "--checkpoint and --json name the same file", *options_.json);
     }
     if (options_.dump) TRY(output_target(*options_.dump));
     if (options_.dump && options_.dump == options_.json) {
@@ -101,6 +113,7 @@ class Evaluation {
     TRY_STATUS(spare_model(path));
     text_ = TRY(open_text(options_, path, source_->spec().vocab, console_));
     TRY_STATUS(choose_windows());
+    TRY_STATUS(open_tally());
     engine_options_ = TRY(engine_options(options_.engine, *source_, context_,
                                          text_->bytes(context_ + stride_), console_.world));
     if (options_.record_routing) {
@@ -133,16 +146,53 @@ class Evaluation {
     TRY_STATUS(text_->need(options_.dump ? SIZE_MAX : size_t{wanted} + 1));
     context_ = static_cast<uint32_t>(std::min<size_t>(wanted, rows_known()));
     stride_ = std::min(options_.stride.value_or(context_), context_);
+    window_ = {0, 0, std::min<size_t>(context_, rows_known())};
     return {};
+  }
+
+  // Passes over what an eval before this one did.
+  Status open_tally() {
+    const std::string model = source_->fingerprint() + encode_order(source_->expert_order());
+    const EvalSubject subject{.build = build_name(),
+                              .model = hash_hex(hash_text(model)),
+                              .context = context_,
+                              .stride = stride_,
+                              .text = 0};
+    tally_.emplace(TRY(EvalTally::open(options_.checkpoint, subject)));
+    tally_->pass_over(text_->range(0, 1));
+    const uint64_t rows = tally_->rows_before();
+    for (bool more = true; more;) {
+      const size_t end = std::min<size_t>(window_.end, rows);
+      if (end > window_.score_begin) {
+        tally_->pass_over(text_->range(window_.score_begin + 1, end + 1));
+      }
+      more = window_.end <= rows && TRY(advance());
+    }
+    return tally_->check_text();
+  }
+
+  // To the window behind this one; false: there is none.
+  Result<bool> advance() {
+    text_->forget_before(std::min(window_.begin + stride_, text_->known()));
+    TRY_STATUS(text_->need(window_.begin + stride_ + context_ + 1));
+    if (window_.end == rows_known()) return false;
+    window_ = next_window(window_, rows_known(), context_, stride_);
+    windows_ += 1;
+    return true;
   }
 
   // Rows that the ids known allow. The last id's own row foretells nothing; only a dump wants it.
   size_t rows_known() const { return text_->known() - (options_.dump ? 0 : 1); }
+  uint64_t rows_done() const { return tally_->figures().rows; }
 
   void tell_plan() {
     const std::string tokens =
         text_->complete() ? fmt::format("{} tokens", text_->known()) : "tokens not counted yet";
     console_.err << fmt::format("{}; context {}, stride {}\n", tokens, context_, stride_);
+    if (tally_->rows_before() > 0) {
+      console_.err << fmt::format("{}: {} tokens are scored already\n", *options_.checkpoint,
+                                  tally_->rows_before());
+    }
   }
 
   // From here on a signal waits for the window, and a second one takes the unfinished file away.
@@ -172,32 +222,31 @@ class Evaluation {
   }
 
   Status compute_windows() {
-    EvalWindow window{0, 0, std::min<size_t>(context_, rows_known())};
+    if (rows_done() == rows_known()) return {};
     while (signal_.received() == 0) {
-      windows_ += 1;
-      TRY_STATUS(compute_window(window));
-      text_->forget_before(std::min(window.begin + stride_, text_->known()));
-      TRY_STATUS(text_->need(window.begin + stride_ + context_ + 1));
-      if (window.end == rows_known()) return {};
-      window = next_window(window, rows_known(), context_, stride_);
+      TRY_STATUS(compute_window());
+      if (signal_.received() != 0 || !TRY(advance())) return {};
     }
     return {};
   }
 
-  Status compute_window(const EvalWindow& window) {
+  // All of it, or what is left of it. Rows are the same bits however they come.
+  Status compute_window() {
     const SequenceId sequence = TRY(engine_->open_sequence());
-    const auto stop = [&](size_t) {
-      progress_->update(rows_done_, rows_known());
-      return signal_.received() != 0;
-    };
     Status row_status;
-    const auto sink = [&](SequenceId, uint32_t position, std::span<const float> logits) {
-      if (row_status) row_status = take_row(window.begin + position, logits);
+    const auto stop = [&](size_t) {
+      progress_->update(rows_done(), rows_known());
+      if (row_status) row_status = tally_->save_if_due();
+      return !row_status || signal_.received() != 0;
     };
-    Status done = feed_tokens(*engine_, sequence, text_->range(window.begin, window.score_begin),
+    const auto sink = [&](SequenceId, uint32_t position, std::span<const float> logits) {
+      if (row_status) row_status = take_row(window_.begin + position, logits);
+    };
+    const size_t score_begin = std::max<size_t>(window_.score_begin, rows_done());
+    Status done = feed_tokens(*engine_, sequence, text_->range(window_.begin, score_begin),
                               LogitsWanted::kNone, sink, stop);
-    if (done && signal_.received() == 0) {
-      done = feed_tokens(*engine_, sequence, text_->range(window.score_begin, window.end),
+    if (done && row_status && signal_.received() == 0) {
+      done = feed_tokens(*engine_, sequence, text_->range(score_begin, window_.end),
                          LogitsWanted::kAll, sink, stop);
     }
     engine_->close_sequence(sequence);
@@ -205,24 +254,21 @@ class Evaluation {
   }
 
   Status take_row(size_t row, std::span<const float> logits) {
-    const auto bytes = std::as_bytes(logits);
-    hasher_.update(bytes);
-    rows_done_ += 1;
-    if (row + 1 < text_->known()) {
-      const TokenId next = text_->range(row + 1, row + 2).front();
-      nll_sum_ += negative_log_likelihood(logits, static_cast<size_t>(next));
-      scored_ += 1;
-    }
-    return dump_ ? dump_->append(bytes) : Status{};
+    std::optional<TokenId> next;
+    if (row + 1 < text_->known()) next = text_->range(row + 1, row + 2).front();
+    tally_->take(logits, next);
+    return dump_ ? dump_->append(std::as_bytes(logits)) : Status{};
   }
 
   Status report() {
-    const double value = scored_ > 0 ? perplexity(nll_sum_, scored_) : 0;
-    const double rate = seconds_ > 0 ? static_cast<double>(rows_done_) / seconds_ : 0;
+    const EvalFigures& figures = tally_->figures();
+    const double value = figures.scored > 0 ? perplexity(figures.nll_sum, figures.scored) : 0;
+    const auto rows = static_cast<double>(figures.rows - tally_->rows_before());
+    const double rate = seconds_ > 0 ? rows / seconds_ : 0;
     const EngineCounters& counters = engine_->counters();
     if (!options_.json || *options_.json != "-") {
       console_.out << fmt::format("perplexity {:.4f} over {} tokens (context {}, stride {}{})\n",
-                                  value, scored_, context_, stride_,
+                                  value, figures.scored, context_, stride_,
                                   signal_.received() != 0 ? "; stopped early" : "");
     }
     console_.err << fmt::format("{:.1f} tok/s; loaded in {}; {} read for experts\n", rate,
@@ -235,14 +281,15 @@ class Evaluation {
         *options_.json,
         {{"perplexity", value},
          {"mean_negative_log_likelihood",
-          nll_sum_ / static_cast<double>(std::max<uint64_t>(scored_, 1))},
+          figures.nll_sum / static_cast<double>(std::max<uint64_t>(figures.scored, 1))},
          {"tokens", text_->known()},
-         {"scored_tokens", scored_},
+         {"scored_tokens", figures.scored},
+         {"scored_before", tally_->rows_before()},
          {"context", context_},
          {"stride", stride_},
          {"windows", windows_},
          {"complete", signal_.received() == 0},
-         {"logits_hash", hash_hex(hasher_.digest())},
+         {"logits_hash", hash_hex(figures.logits.digest())},
          {"seconds", {{"load", load_seconds_}, {"eval", seconds_}}},
          {"tokens_per_second", {{"eval", rate}}},
          {"memory",
@@ -267,15 +314,13 @@ class Evaluation {
   EngineHandle engine_;
   EngineOptions engine_options_;
   std::optional<TextIds> text_;
-  size_t windows_ = 0;
+  EvalWindow window_;
+  size_t windows_ = 1;
   uint32_t context_ = 0;
   uint32_t stride_ = 0;
   std::optional<SafetensorsStream> dump_;
   Progress* progress_ = nullptr;
-  Hasher hasher_;
-  size_t rows_done_ = 0;
-  double nll_sum_ = 0;
-  uint64_t scored_ = 0;
+  std::optional<EvalTally> tally_;
   double load_seconds_ = 0;
   double seconds_ = 0;
 };
@@ -292,6 +337,11 @@ Command::Body prepare_eval(OptionList& list) {
   list.count("--stride", options->stride, 1, INT32_MAX,
              "how far each window lies behind the last; default: the context. Less gives tokens "
              "more context and takes longer; each is scored once");
+  list.text("--checkpoint", "FILE", options->checkpoint,
+            "keeps there what is done; where there is such a file, goes on with it, to the same "
+            "figures, on any number of ranks. Saved every few seconds, and when SIGUSR1 (exit code "
+            "75), SIGTERM or Ctrl-C ends the eval. When all is done the file stays, and the same "
+            "command tells the figures again; remove it to compute anew");
   list.text("--dump-logits", "OUT", options->dump,
             "a safetensors file of the logits, fp32 [tokens, vocabulary]: each row from the window "
             "that scores it");
@@ -311,6 +361,7 @@ Command eval_command() {
   return {"eval", "perplexity of a text",
           "  switchyard eval MODEL -f book.txt\n"
           "  switchyard eval MODEL -f book.txt --context 1024 --stride 512 --memory 8GiB\n"
+          "  switchyard eval MODEL -f book.txt --checkpoint book.eval\n"
           "  switchyard eval MODEL --ids 1,2,3 --dump-logits logits.safetensors\n",
           prepare_eval};
 }

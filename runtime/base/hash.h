@@ -5,6 +5,9 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+
+#include "runtime/base/result.h"
 
 namespace switchyard {
 
@@ -20,6 +23,12 @@ class Hasher {
   Hasher& operator=(Hasher&&) noexcept;
   void update(std::span<const std::byte> bytes);
   uint64_t digest() const;
+
+  // Where it stands, in some hundred bytes, for another process to go on from. Only for the very
+  // version of xxHash that wrote it: kConfig when the library is not the one of the headers.
+  Result<std::string> save() const;
+  // kBadData for what no hasher saved; kUsage for one of another version.
+  static Result<Hasher> of_saved(std::string_view bytes);
 
  private:
   struct State;

@@ -135,6 +135,13 @@ TEST(NodeShareTest, DividesWhatTheRanksOfANodeShare) {
   EXPECT_EQ(share.of_threads(2), 1U);
 }
 
+TEST(IsFirstApart, OfSlurmsTasksAndOfAnotherMpisRanks) {
+  EXPECT_TRUE(is_first_apart({}));
+  EXPECT_TRUE(is_first_apart(step("4", "2(x2)")));
+  EXPECT_FALSE(is_first_apart(with(step("4", "2(x2)"), {{"SLURM_PROCID", "3"}})));
+  EXPECT_FALSE(is_first_apart({{"PMI_RANK", "1"}, {"PMI_SIZE", "3"}}));
+}
+
 TEST(ProcessEnvironment, HasTheVariablesOfThisProcess) {
   ::setenv("SWITCHYARD_TEST_VARIABLE", "a=b", 1);
   EXPECT_EQ(process_environment()["SWITCHYARD_TEST_VARIABLE"], "a=b");
