@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "comm/message_sum.h"
 #include "runtime/base/check.h"
 #include "runtime/base/hash.h"
 
@@ -28,11 +29,20 @@ namespace {
 constexpr size_t kPickFloats = sizeof(PlannedPick) / sizeof(float);
 static_assert(sizeof(PlannedPick) % sizeof(float) == 0);
 
-size_t row_floats(const ExchangeShape& shape) { return shape.hidden + kPickFloats * shape.top_k; }
+// A row with its picks, and a partial. Each has its checksum behind it.
+size_t row_floats(const ExchangeShape& shape) {
+  return with_sum(shape.hidden + kPickFloats * shape.top_k);
+}
+size_t part_floats(const ExchangeShape& shape) { return with_sum(shape.hidden); }
 
-// Rows on their way out at once, and partials, of which a row has at most one an expert.
-size_t copies_max(const ExchangeShape& shape, uint32_t ranks) {
+// Rows or partials on their way out at once: of a row, one an expert at most, or one a rank.
+size_t outgoing_max(const ExchangeShape& shape, uint32_t ranks) {
   return size_t{shape.rows_max} * std::max(shape.top_k, ranks - 1);
+}
+
+// Partials of a row: one an expert at most, and one of each rank that has none of them (kGather).
+size_t incoming_max(const ExchangeShape& shape, uint32_t ranks) {
+  return size_t{shape.rows_max} * (shape.top_k + ranks - 1);
 }
 
 }  // namespace
@@ -43,14 +53,14 @@ ExpertExchange::ExpertExchange(World& world, const ExchangeShape& shape)
       stride_(row_floats(shape)),
       begins_(world.size() + 1),
       rows_(stride_ * shape.rows_max),
-      outgoing_(stride_ * copies_max(shape, world.size())),
-      incoming_(shape.hidden * copies_max(shape, world.size())) {
+      outgoing_(stride_ * outgoing_max(shape, world.size())),
+      incoming_(part_floats(shape) * incoming_max(shape, world.size())) {
   CHECK(world.size() >= 2);
 }
 
 uint64_t ExpertExchange::bytes(const ExchangeShape& shape, uint32_t ranks) {
-  const size_t copies = copies_max(shape, ranks);
-  return sizeof(float) * (row_floats(shape) * (shape.rows_max + copies) + shape.hidden * copies) +
+  return sizeof(float) * (row_floats(shape) * (shape.rows_max + outgoing_max(shape, ranks)) +
+                          part_floats(shape) * incoming_max(shape, ranks)) +
          shape.rows_max * shape.top_k * sizeof(float*);
 }
 
@@ -120,6 +130,7 @@ void ExpertExchange::lay_rows(const float* x, size_t stride) {
     float* to = rows_.data() + (own_begin() + row) * stride_;
     std::memcpy(to, x + row * stride, shape_.hidden * sizeof(float));
     std::memcpy(to + shape_.hidden, plan_->of(row).data(), shape_.top_k * sizeof(PlannedPick));
+    put_sum({to, stride_});
   }
 }
 
@@ -167,6 +178,13 @@ Status ExpertExchange::dispatch(const ExchangeStep& step, const DispatchPlan& pl
 
 Status ExpertExchange::wait_for_rows() {
   TRY_STATUS(wait(received_, "rows"));
+  for (uint32_t from = 0; from < world_.size(); ++from) {
+    if (from == world_.rank()) continue;
+    for (uint32_t row = begins_[from]; row < begins_[from + 1]; ++row) {
+      TRY_STATUS(check_sum({rows_.data() + row * stride_, stride_}, from,
+                           {"rows", static_cast<int32_t>(step_.layer)}));
+    }
+  }
   lay_outgoing();
   return {};
 }
@@ -191,7 +209,7 @@ void ExpertExchange::lay_outgoing() {
 Status ExpertExchange::begin_partials() { return wait(sent_, "rows to leave"); }
 
 float* ExpertExchange::outgoing(uint32_t row, uint32_t nth) {
-  return outgoing_.data() + size_t{outgoing_at_[row] + nth} * shape_.hidden;
+  return outgoing_.data() + size_t{outgoing_at_[row] + nth} * part_floats(shape_);
 }
 
 // Where the partials of this rank's own rows lie: those of each rank from `begins` on, by row and
@@ -205,7 +223,7 @@ void ExpertExchange::locate_parts(const std::vector<uint32_t>& begins) {
       seen |= uint64_t{1} << pick.rank;
       float*& part = parts_[size_t{row} * shape_.top_k + pick.part];
       if (pick.rank == world_.rank() || part != nullptr) continue;
-      part = incoming_.data() + size_t{next[pick.rank]++} * shape_.hidden;
+      part = incoming_.data() + size_t{next[pick.rank]++} * part_floats(shape_);
     }
     for (uint32_t rank = 0; gathers() && rank < world_.size(); ++rank) {
       if ((seen >> rank & 1) == 0) ++next[rank];
@@ -223,10 +241,14 @@ Status ExpertExchange::combine() {
     }
     begins[rank + 1] = begins[rank] + parts;
   }
+  const size_t stride = part_floats(shape_);
+  CHECK(begins.back() * stride <= incoming_.size());
   const auto stretch = [&](auto& floats, uint32_t begin, uint32_t end) {
-    return std::span(floats).subspan(size_t{begin} * shape_.hidden,
-                                     size_t{end - begin} * shape_.hidden);
+    return std::span(floats).subspan(begin * stride, (end - begin) * stride);
   };
+  for (uint32_t part = 0; part < outgoing_at_.back(); ++part) {
+    put_sum(stretch(outgoing_, part, part + 1));
+  }
   for (uint32_t peer = 0; peer < ranks; ++peer) {
     if (peer == self) continue;
     receive(peer, Channel::kPartials, stretch(incoming_, begins[peer], begins[peer + 1]));
@@ -244,6 +266,12 @@ Status ExpertExchange::combine() {
   for (const PlannedPick& pick : plan_->picks) traffic.picks_here += pick.rank == self ? 1 : 0;
   traffic.picks += plan_->picks.size();
   TRY_STATUS(wait(received_, "partials"));
+  for (uint32_t from = 0; from < ranks; ++from) {
+    for (uint32_t part = begins[from]; part < begins[from + 1]; ++part) {
+      TRY_STATUS(check_sum(stretch(incoming_, part, part + 1), from,
+                           {"partials", static_cast<int32_t>(step_.layer)}));
+    }
+  }
   return wait(sent_, "partials to leave");
 }
 
