@@ -24,14 +24,14 @@ RankPlace place(const char* host, std::vector<uint32_t> processors) {
 }
 
 RankTable table_of(std::vector<RankPlace> ranks) {
-  return {.ranks = std::move(ranks), .links = {.round_seconds = 2e-5, .seconds_per_byte = 1e-9}};
+  return {.ranks = std::move(ranks), .links = {.round_seconds = 2e-5, .seconds_per_byte = 5e-10}};
 }
 
 TEST(RankTable, RanksWithProcessorsOfTheirOwnAreFine) {
   const auto checks = check_ranks(
       table_of({place("a", {0}), place("a", {1}), place("b", {0}), place("b", {0, 1})}));
   ASSERT_EQ(checks.size(), 1U);
-  EXPECT_THAT(checks[0].value, HasSubstr("4 ranks takes 20 us, a rank sends 1.00 GB/s"));
+  EXPECT_THAT(checks[0].value, HasSubstr("4 ranks takes 20 us, a rank sends 2.00 GB/s"));
   EXPECT_EQ(check_ranks(table_of({place("a", {0, 1}), place("a", {0, 1})})).size(), 1U)
       << "not bound";
   EXPECT_EQ(check_ranks(table_of({place("a", {}), place("a", {})})).size(), 1U) << "not known";
