@@ -24,7 +24,7 @@ using Kind = SimulatedFault::Kind;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr uint64_t kSchedules = 42;
 #else
-constexpr uint64_t kSchedules = 700;
+constexpr uint64_t kSchedules = 1400;
 #endif
 constexpr uint64_t kShards = 4;
 constexpr std::array kModels = {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe"};
