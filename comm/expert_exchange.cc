@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "comm/combine.h"
+#include "comm/message_sum.h"
 #include "runtime/base/check.h"
 #include "runtime/base/hash.h"
 
@@ -30,7 +31,11 @@ struct Counts {
 constexpr size_t kPickFloats = sizeof(PlannedPick) / sizeof(float);
 static_assert(sizeof(PlannedPick) % sizeof(float) == 0);
 
-size_t row_floats(const ExchangeShape& shape) { return shape.hidden + kPickFloats * shape.top_k; }
+// A row with its picks, and a partial. Each has its checksum behind it, all the way.
+size_t row_floats(const ExchangeShape& shape) {
+  return with_sum(shape.hidden + kPickFloats * shape.top_k);
+}
+size_t part_floats(const ExchangeShape& shape) { return with_sum(shape.hidden); }
 
 // Rows on their way out at once; and partials, of which a row has at most one an expert and one of
 // any content from each rank without.
@@ -47,13 +52,14 @@ ExpertExchange::ExpertExchange(World& world, const ExchangeShape& shape, const T
       stride_(row_floats(shape)),
       rows_(stride_ * shape.rows_max),
       outgoing_(stride_ * copies_max(shape, world.size())),
-      incoming_(shape.hidden * copies_max(shape, world.size())) {
+      incoming_(part_floats(shape) * copies_max(shape, world.size())) {
   CHECK(world.size() >= 2 && topology.node_of.size() == world.size());
 }
 
 uint64_t ExpertExchange::bytes(const ExchangeShape& shape, uint32_t ranks) {
   const size_t copies = copies_max(shape, ranks);
-  return sizeof(float) * (row_floats(shape) * (shape.rows_max + copies) + shape.hidden * copies) +
+  return sizeof(float) *
+             (row_floats(shape) * (shape.rows_max + copies) + part_floats(shape) * copies) +
          shape.rows_max * shape.top_k * sizeof(float*);
 }
 
@@ -94,6 +100,7 @@ void ExpertExchange::lay_rows(const float* x, size_t stride) {
     float* to = rows_.data() + row * stride_;
     std::memcpy(to, x + row * stride, shape_.hidden * sizeof(float));
     std::memcpy(to + shape_.hidden, plan_->of(row).data(), shape_.top_k * sizeof(PlannedPick));
+    put_sum({to, stride_});
   }
 }
 
@@ -195,7 +202,19 @@ Status ExpertExchange::run_stage(ExchangeStage& stage) {
   CHECK_THAT(count_ <= shape_.rows_max, "{} rows of {}", count_, shape_.rows_max);
   receive_rows(stage);
   send_rows(stage);
-  return stage.crosses_nodes ? wait(received_, "rows to pass on") : Status{};
+  if (!stage.crosses_nodes) return {};
+  TRY_STATUS(wait(received_, "rows to pass on"));
+  return check_rows(stage);
+}
+
+Status ExpertExchange::check_rows(const ExchangeStage& stage) const {
+  for (size_t i = 0; i < stage.peers.size(); ++i) {
+    for (uint32_t row = stage.begins[i]; row < stage.begins[i + 1]; ++row) {
+      TRY_STATUS(check_sum({rows_.data() + row * stride_, stride_}, stage.peers[i],
+                           {"rows", static_cast<int32_t>(step_.layer)}));
+    }
+  }
+  return {};
 }
 
 Status ExpertExchange::dispatch(const ExchangeStep& step, const DispatchPlan& plan, const float* x,
@@ -214,6 +233,7 @@ Status ExpertExchange::dispatch(const ExchangeStep& step, const DispatchPlan& pl
 
 Status ExpertExchange::wait_for_rows() {
   TRY_STATUS(wait(received_, "rows"));
+  TRY_STATUS(check_rows(stages_.back()));
   parts_.assign(size_t{count_} * shape_.top_k, nullptr);
   uint64_t& computed = layer_traffic().computed;
   for (uint32_t row = 0; row < count_; ++row) {
@@ -241,7 +261,8 @@ float* ExpertExchange::put_parts(const Kernels& kernels, const ExchangeStage& st
   const std::span<float*> parts = this->parts(row);
   const auto put = [&](const float* from) {
     std::memcpy(to, from, shape_.hidden * sizeof(float));
-    to += shape_.hidden;
+    put_sum({to, part_floats(shape_)});
+    to += part_floats(shape_);
   };
   if (stage.crosses_nodes) {
     for (const auto stretch :
@@ -257,19 +278,23 @@ float* ExpertExchange::put_parts(const Kernels& kernels, const ExchangeStage& st
     put(parts[of_row[i].part]);
     ++count;
   }
-  if (gathers() && count == 0) to += shape_.hidden;  // a row of any content
+  if (gathers() && count == 0) put(rows_.data() + row * stride_);  // any row
   return to;
 }
 
 // Of the rows that this rank sent in a stage: where the partials that came back lie.
-void ExpertExchange::take_parts(const ExchangeStage& stage) {
+Status ExpertExchange::take_parts(const ExchangeStage& stage) {
   for (size_t i = 0; i < stage.peers.size(); ++i) {
     for (const uint32_t row : stage.sends[i]) {
       float* from = incoming_.data() + incoming_used_;
-      incoming_used_ += size_t{parts_due(stage, row, stage.peers[i])} * shape_.hidden;
+      for (uint32_t due = parts_due(stage, row, stage.peers[i]); due > 0; --due) {
+        TRY_STATUS(check_sum({incoming_.data() + incoming_used_, part_floats(shape_)},
+                             stage.peers[i], {"partials", static_cast<int32_t>(step_.layer)}));
+        incoming_used_ += part_floats(shape_);
+      }
       const auto take = [&](const PlannedPick& first) {
         parts(row)[first.part] = from;
-        from += shape_.hidden;
+        from += part_floats(shape_);
       };
       const std::span<const PlannedPick> of_row = picks(row);
       if (stage.crosses_nodes) {
@@ -285,6 +310,7 @@ void ExpertExchange::take_parts(const ExchangeStage& stage) {
       }
     }
   }
+  return {};
 }
 
 void ExpertExchange::return_parts(const Kernels& kernels, const ExchangeStage& stage) {
@@ -293,8 +319,8 @@ void ExpertExchange::return_parts(const Kernels& kernels, const ExchangeStage& s
     size_t due = 0;
     for (const uint32_t row : stage.sends[i]) due += parts_due(stage, row, stage.peers[i]);
     receive(stage.peers[i], Channel::kPartials,
-            std::span(incoming_).subspan(incoming, due * shape_.hidden));
-    incoming += due * shape_.hidden;
+            std::span(incoming_).subspan(incoming, due * part_floats(shape_)));
+    incoming += due * part_floats(shape_);
     layer_traffic().copies_back += due;
   }
   for (size_t i = 0; i < stage.peers.size(); ++i) {
@@ -338,7 +364,7 @@ Status ExpertExchange::return_parts(const Kernels& kernels) {
 Status ExpertExchange::combine(const Kernels& kernels) {
   for (size_t i = stages_.size(); i-- > 0;) {
     TRY_STATUS(wait(received_, "partials"));
-    take_parts(stages_[i]);
+    TRY_STATUS(take_parts(stages_[i]));
     if (i > 0) return_parts(kernels, stages_[i - 1]);
   }
   return wait(sent_, "partials to leave");

@@ -85,7 +85,8 @@ class ExpertExchange {
   uint32_t parts_due(const ExchangeStage& stage, uint32_t row, uint32_t peer) const;
   void return_parts(const Kernels& kernels, const ExchangeStage& stage);
   float* put_parts(const Kernels& kernels, const ExchangeStage& stage, uint32_t row, float* to);
-  void take_parts(const ExchangeStage& stage);
+  Status take_parts(const ExchangeStage& stage);
+  Status check_rows(const ExchangeStage& stage) const;
   void count_traffic();
   void send(uint32_t to, Channel channel, std::span<const float> floats);
   void receive(uint32_t from, Channel channel, std::span<float> floats);

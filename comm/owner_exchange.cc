@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/combine.h"
+#include "comm/message_sum.h"
 #include "runtime/base/check.h"
 
 namespace switchyard {
@@ -20,12 +21,21 @@ size_t all_nodes(const OwnerShape& shape) {
 
 size_t outgoing_floats(const OwnerShape& shape, uint32_t rank) {
   const size_t nodes = shape.nodes_of_rank[rank].size();
-  return shape.rows_max * std::max(nodes * shape.hidden, shape.hidden + kMarkFloats);
+  return shape.rows_max * std::max(nodes * shape.hidden, shape.hidden + kMarkFloats) +
+         shape.nodes_of_rank.size() * kSumFloats;
 }
 
 size_t incoming_floats(const OwnerShape& shape, uint32_t rank) {
   const size_t nodes = all_nodes(shape) - shape.nodes_of_rank[rank].size();
-  return shape.rows_max * std::max(nodes * shape.hidden, shape.hidden + kMarkFloats);
+  return shape.rows_max * std::max(nodes * shape.hidden, shape.hidden + kMarkFloats) +
+         shape.nodes_of_rank.size() * kSumFloats;
+}
+
+// Behind the floats that lie from `begin` on; the new end.
+float* add_sum(float* begin, float* end) {
+  if (begin == end) return end;
+  put_sum({begin, end + kSumFloats});
+  return end + kSumFloats;
 }
 
 }  // namespace
@@ -73,7 +83,7 @@ Status OwnerExchange::reduce(const Kernels& kernels, uint32_t layer,
   }
   std::vector<size_t> begins(world_.size() + 1);  // of what each rank sends here
   for (uint32_t rank = 0; rank < world_.size(); ++rank) {
-    const size_t floats = rank == self ? 0 : own.size() * nodes(rank) * hidden;
+    const size_t floats = rank == self ? 0 : with_sum(own.size() * nodes(rank) * hidden);
     begins[rank + 1] = begins[rank] + floats;
     receive(rank, Channel::kHeads, std::span(incoming_).subspan(begins[rank], floats));
   }
@@ -87,9 +97,15 @@ Status OwnerExchange::reduce(const Kernels& kernels, uint32_t layer,
         to += hidden;
       }
     }
+    to = add_sum(begin, to);
     send(rank, Channel::kHeads, {begin, to});
   }
   TRY_STATUS(wait(layer, "partial sums of heads"));
+  for (uint32_t rank = 0; rank < world_.size(); ++rank) {
+    const std::span<const float> came(incoming_.data() + begins[rank],
+                                      incoming_.data() + begins[rank + 1]);
+    TRY_STATUS(check_sum(came, rank, {"partial sums of heads", static_cast<int32_t>(layer)}));
+  }
   std::vector<uint32_t> places;
   std::vector<float*> rows;
   for (size_t i = 0; i < own.size(); ++i) {
@@ -122,16 +138,23 @@ Status OwnerExchange::gather(uint32_t layer, std::span<const uint8_t> owners, fl
     std::memcpy(to + shape_.hidden, &marks[row], sizeof(uint64_t));
     to += width;
   }
+  to = add_sum(outgoing_.data(), to);
   std::vector<const float*> from(world_.size());
   size_t begin = 0;
   for (uint32_t rank = 0; rank < world_.size(); ++rank) {
     if (rank == self) continue;
     from[rank] = incoming_.data() + begin;
-    receive(rank, Channel::kState, std::span(incoming_).subspan(begin, counts[rank] * width));
-    begin += counts[rank] * width;
+    const size_t floats = with_sum(counts[rank] * width);
+    receive(rank, Channel::kState, std::span(incoming_).subspan(begin, floats));
+    begin += floats;
     send(rank, Channel::kState, {outgoing_.data(), to});
   }
   TRY_STATUS(wait(layer, "rows of their owners"));
+  for (uint32_t rank = 0; rank < world_.size(); ++rank) {
+    if (rank == self) continue;
+    TRY_STATUS(check_sum({from[rank], with_sum(counts[rank] * width)}, rank,
+                         {"rows of their owners", static_cast<int32_t>(layer)}));
+  }
   for (uint32_t row = 0; row < owners.size(); ++row) {
     if (owners[row] == self) continue;
     const float*& at = from[owners[row]];
@@ -160,17 +183,20 @@ Status OwnerExchange::share(uint32_t layer, std::span<float> values) {
     const auto own = values.subspan(i * shape_.leaves + first, last - first);
     mine.insert(mine.end(), own.begin(), own.end());
   }
+  mine.resize(with_sum(mine.size()));
+  put_sum(mine);
   std::vector<std::vector<float>> theirs(world_.size());
   for (uint32_t rank = 0; rank < world_.size(); ++rank) {
     if (rank == world_.rank()) continue;
     const auto [begin, end] = leaves_of(rank);
-    theirs[rank].resize(count * (end - begin));
+    theirs[rank].resize(with_sum(count * (end - begin)));
     receive(rank, Channel::kHeads, theirs[rank]);
     send(rank, Channel::kHeads, mine);
   }
   TRY_STATUS(wait(layer, "sums of squares"));
   for (uint32_t rank = 0; rank < world_.size(); ++rank) {
     if (rank == world_.rank()) continue;
+    TRY_STATUS(check_sum(theirs[rank], rank, {"sums of squares", static_cast<int32_t>(layer)}));
     const auto [begin, end] = leaves_of(rank);
     for (size_t i = 0; i < count; ++i) {
       std::copy_n(theirs[rank].begin() + static_cast<ptrdiff_t>(i * (end - begin)), end - begin,

@@ -6,7 +6,9 @@
 #include <exception>
 #include <new>
 #include <ostream>
+#include <span>
 
+#include "comm/collectives.h"
 #include "comm/world.h"
 #include "launch/commands/commands.h"
 #include "launch/options.h"
@@ -33,10 +35,11 @@ std::string help_page() {
   return page;
 }
 
-// Rank 0 speaks for all, unless it is lost itself.
+// Rank 0 speaks for all, unless it is lost itself, as this rank or another one noticed.
 bool speaks(const Error& error, const Console& console) {
   if (console.world == nullptr || console.world->rank() == 0) return true;
-  return console.world->rank() == 1 && error.code == Code::kUnavailable && error.where == "rank 0";
+  return console.world->rank() == 1 && error.code == Code::kUnavailable &&
+         error.where.ends_with("rank 0");
 }
 
 Result<int> run_command_line(const Command& command, const std::vector<std::string>& arguments,
@@ -49,9 +52,13 @@ Result<int> run_command_line(const Command& command, const std::vector<std::stri
   }
   const bool leads = console.world == nullptr || console.world->rank() == 0;
   if (!leads && !body.serve) return 0;
-  auto done = leads ? body.run(console) : body.serve(console);
-  if (!done && console.world != nullptr) console.world->leave(done.error());
-  return done;
+  int code = TRY(leads ? body.run(console) : body.serve(console));
+  // Rank 0 may still fail when the others' part is done, and all ranks end alike.
+  if (console.world != nullptr && body.serve) {
+    const std::span bytes = std::as_writable_bytes(std::span(&code, 1));
+    TRY_STATUS(broadcast(*console.world, 0, bytes, {.what = "the end", .patient = true}));
+  }
+  return code;
 }
 
 Result<int> run_arguments(const std::vector<std::string>& arguments, Console& console) {
@@ -87,6 +94,7 @@ std::span<const Command> all_commands() {
 }
 
 int report_error(const Error& error, Console& console) {
+  if (console.world != nullptr) console.world->leave(error);
   if (speaks(error, console)) console.err << "switchyard: " << to_line(error) << std::endl;
   return static_cast<int>(error.code);
 }

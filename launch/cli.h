@@ -29,7 +29,7 @@ struct Command {
 // All of them, in the order of the help page.
 std::span<const Command> all_commands();
 
-// Prints the one line, unless another rank does; gives the exit code.
+// Prints the one line, unless another rank does, and tells the other ranks; gives the exit code.
 int report_error(const Error& error, Console& console);
 
 // The whole program: `arguments` come without the program's name. Returns the exit code.

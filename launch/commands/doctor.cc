@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -18,6 +20,7 @@
 #include "launch/memory_limit.h"
 #include "launch/options.h"
 #include "launch/probes.h"
+#include "launch/rank_table.h"
 #include "runtime/base/units.h"
 #include "runtime/device/worker_pool.h"
 #include "runtime/kernels/kernel_table.h"
@@ -58,9 +61,11 @@ class Doctor {
     look();
     measure_processor();
     measure_drive_rate();
+    if (console_.world != nullptr) TRY_STATUS(ask_ranks());
     // JSON for standard output comes alone there.
     std::ostream& out = options_.json == "-" ? console_.err : console_.out;
     out << checks_table(checks_);
+    if (ranks_) out << places_text(ranks_->ranks);
     const std::string saved = save(out);
     out << std::flush;
     if (options_.json) TRY_STATUS(write_report(saved));
@@ -157,6 +162,12 @@ class Doctor {
             "ext4 or XFS"};
   }
 
+  Status ask_ranks() {
+    ranks_ = TRY(collect_places(*console_.world));
+    std::ranges::move(check_ranks(*ranks_), std::back_inserter(checks_));
+    return {};
+  }
+
   // Where the figures are kept now, or "" with a warning. A drive that could not be measured leaves
   // what was known of one.
   std::string save(std::ostream& out) {
@@ -179,16 +190,17 @@ class Doctor {
   Status write_report(const std::string& saved) {
     Json checks = Json::array();
     for (const Check& check : checks_) checks.push_back(to_json(check));
-    const Json report = {{"checks", checks},
-                         {"memory_bytes_per_second", figures_.memory_bytes_per_second},
-                         {"fma_flops", figures_.fma_flops},
-                         {"drive_bytes_per_second", figures_.drive_bytes_per_second},
-                         {"drive_path", figures_.drive_path},
-                         {"threads", figures_.threads},
-                         {"isa", figures_.isa},
-                         {"host", figures_.host},
-                         {"when", figures_.when},
-                         {"saved", saved}};
+    Json report = {{"checks", checks},
+                   {"memory_bytes_per_second", figures_.memory_bytes_per_second},
+                   {"fma_flops", figures_.fma_flops},
+                   {"drive_bytes_per_second", figures_.drive_bytes_per_second},
+                   {"drive_path", figures_.drive_path},
+                   {"threads", figures_.threads},
+                   {"isa", figures_.isa},
+                   {"host", figures_.host},
+                   {"when", figures_.when},
+                   {"saved", saved}};
+    if (ranks_) report["ranks"] = places_json(*ranks_);
     return write_json(*options_.json, report, console_);
   }
 
@@ -197,6 +209,7 @@ class Doctor {
   const Kernels* kernels_ = nullptr;
   MachineFigures figures_;
   std::vector<Check> checks_;
+  std::optional<RankTable> ranks_;  // of a job
   int exit_code_ = 0;
 };
 
@@ -206,7 +219,11 @@ Command::Body prepare_doctor(OptionList& list) {
                            "a folder or file on the drive to measure; default: this folder");
   list.count("-t,--threads", options->threads, 1, 1024, "default: the cores this process may use");
   list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output");
-  return {[options](Console& console) { return Doctor(*options, console).execute(); }};
+  return {.run = [options](Console& console) { return Doctor(*options, console).execute(); },
+          .serve = [](Console& console) -> Result<int> {
+            TRY_STATUS(tell_place(*console.world));
+            return 0;
+          }};
 }
 
 }  // namespace

@@ -1,9 +1,13 @@
 // The end of a step: logits of the wanted rows, a few at a time, for the vocabulary may be large.
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <iterator>
 
+#include "comm/collectives.h"
+#include "comm/message_sum.h"
+#include "runtime/base/hash.h"
 #include "runtime/engine/engine_impl.h"
 
 namespace switchyard {
@@ -11,13 +15,20 @@ namespace {
 
 template <class T>
 Status send_now(World& world, std::span<const T> values) {
-  return world.wait(world.send(0, Channel::kResults, std::as_bytes(values)), {"logits to leave"});
+  const uint64_t sum = hash_bytes(std::as_bytes(values));
+  const std::array tickets = {world.send(0, Channel::kResults, std::as_bytes(values)),
+                              world.send(0, Channel::kResults, std::as_bytes(std::span(&sum, 1)))};
+  return wait_all(world, tickets, {"logits to leave"});
 }
 
 template <class T>
 Status receive_now(World& world, uint32_t from, std::span<T> values) {
-  return world.wait(world.receive(from, Channel::kResults, std::as_writable_bytes(values)),
-                    {"logits"});
+  uint64_t sum = 0;
+  const std::array tickets = {
+      world.receive(from, Channel::kResults, std::as_writable_bytes(values)),
+      world.receive(from, Channel::kResults, std::as_writable_bytes(std::span(&sum, 1)))};
+  TRY_STATUS(wait_all(world, tickets, {"logits"}));
+  return check_sum(std::as_bytes(values), sum, from, {"logits"});
 }
 
 }  // namespace

@@ -1,11 +1,17 @@
 #include "runtime/engine/rank_command.h"
 
+#include <cstring>
+#include <span>
+
 #include "runtime/base/byte_fields.h"
+#include "runtime/base/hash.h"
 
 namespace switchyard {
 namespace {
 
 constexpr uint64_t kBytesMax = uint64_t{1} << 30;
+
+uint64_t sum_of(std::string_view bytes) { return hash_bytes(std::as_bytes(std::span(bytes))); }
 
 void put_part(std::string& out, const StepPart& part) {
   put(out, static_cast<uint32_t>(part.sequence));
@@ -44,11 +50,17 @@ std::string encode(const RankCommand& command) {
   for (const ExchangeWay way : command.ways) put(out, static_cast<uint8_t>(way));
   put(out, static_cast<uint32_t>(command.plan.parts.size()));
   for (const StepPart& part : command.plan.parts) put_part(out, part);
+  put(out, sum_of(out));
   return out;
 }
 
 Result<RankCommand> decode_command(std::string_view bytes) {
   const auto broken = [] { return fail(Code::kInternal, "an order that is none", "rank 0"); };
+  uint64_t sum = 0;
+  if (bytes.size() < sizeof sum) return broken();
+  std::memcpy(&sum, bytes.data() + bytes.size() - sizeof sum, sizeof sum);
+  bytes.remove_suffix(sizeof sum);
+  if (sum != sum_of(bytes)) return broken();
   ByteCursor cursor(bytes);
   RankCommand command;
   const auto kind = cursor.number<uint8_t>();

@@ -7,6 +7,8 @@
 #include <array>
 #include <utility>
 
+#include "comm/collectives.h"
+#include "comm/message_sum.h"
 #include "runtime/base/byte_fields.h"
 #include "runtime/base/hash.h"
 
@@ -20,15 +22,20 @@ constexpr std::array kLayouts = {std::pair{Layout::kAuto, std::string_view("auto
 
 // One number of every rank.
 Result<std::vector<uint64_t>> all_of(World& world, uint64_t mine) {
-  std::vector<uint64_t> all(world.size(), mine);
-  std::vector<World::Ticket> tickets;
-  for (uint32_t peer = 0; peer < world.size(); ++peer) {
-    if (peer == world.rank()) continue;
-    tickets.push_back(
-        world.receive(peer, Channel::kControl, std::as_writable_bytes(std::span(&all[peer], 1))));
-    tickets.push_back(world.send(peer, Channel::kControl, std::as_bytes(std::span(&mine, 1))));
+  struct Summed {
+    uint64_t value, sum;
+  };
+  const auto bytes_of = [](const uint64_t& value) { return std::as_bytes(std::span(&value, 1)); };
+  const Awaited awaited = {"its beginning"};
+  const Summed summed = {mine, hash_bytes(bytes_of(mine))};
+  std::vector<Summed> theirs(world.size());
+  TRY_STATUS(all_gather(world, std::as_bytes(std::span(&summed, 1)),
+                        std::as_writable_bytes(std::span(theirs)), awaited));
+  std::vector<uint64_t> all;
+  for (uint32_t rank = 0; rank < world.size(); ++rank) {
+    all.push_back(theirs[rank].value);
+    TRY_STATUS(check_sum(bytes_of(all.back()), theirs[rank].sum, rank, awaited));
   }
-  for (const World::Ticket ticket : tickets) TRY_STATUS(world.wait(ticket, {"its beginning"}));
   return all;
 }
 

@@ -3,58 +3,17 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
 #include <thread>
 
 #include "runtime/base/clock.h"
-#include "tests/comm/mpirun.h"
+#include "tests/comm/hosts.h"
 
 namespace switchyard {
 namespace {
-
-namespace fs = std::filesystem;
-
-std::optional<std::string> why_no_hosts() {
-  if (const auto why = why_no_mpi()) return why;
-  if (::geteuid() != 0) return "only root may make network namespaces";
-  if (!has_program("ip")) return "no ip";
-  if (fs::exists("/run/netns/sw-switch")) return "hosts are up already";
-  return std::nullopt;
-}
-
-// Three hosts on a switch, in a folder of their own; gone with this.
-class Hosts {
- public:
-  Hosts() {
-    std::string name = (fs::temp_directory_path() / "switchyard-XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
-    up_ = hosts("up 3").exit_code == 0;
-  }
-  ~Hosts() {
-    hosts("down");
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-  Hosts(const Hosts&) = delete;
-
-  bool up() const { return up_; }
-  std::string folder() const { return folder_; }
-  // SW_RIG is where the script keeps its state.
-  std::string line(const std::string& arguments) const {
-    return fmt::format("SW_RIG={}/rig exec timeout -s KILL 60 {}/hosts {}", folder_,
-                       SWITCHYARD_RIGS, arguments);
-  }
-  Ended hosts(const std::string& arguments) const { return run_line(line(arguments)); }
-
- private:
-  std::string folder_;
-  bool up_ = false;
-};
 
 std::string text_of(const std::string& path) {
   std::ifstream in(path);
