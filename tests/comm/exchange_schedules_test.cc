@@ -23,7 +23,7 @@ namespace {
 using Kind = SimulatedFault::Kind;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr uint64_t kSchedules = 500;
+constexpr uint64_t kSchedules = 3000;
 #else
 constexpr uint64_t kSchedules = 10'000;
 #endif

@@ -22,7 +22,7 @@ namespace {
 using Kind = SimulatedFault::Kind;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr uint64_t kSchedules = 42;
+constexpr uint64_t kSchedules = 280;
 #else
 constexpr uint64_t kSchedules = 1400;
 #endif
