@@ -1,6 +1,7 @@
 #include "launch/bootstrap.h"
 
 #include <fmt/format.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -91,6 +92,15 @@ Result<LaunchKind> decide_launch(const Environment& environment) {
   const auto processes = number(environment, "PMI_SIZE");  // set by MPICH and its kin
   if (processes && *processes > 1) return fail_apart("another MPI", *processes);
   return LaunchKind::kPlain;
+}
+
+// Ranks of srun meet twice in MPI_Init, and as SLURM 22.05 does it, some may be past the second
+// time while one still waits for the first to end: the first message that it gets then crashes it.
+// So they meet once, and ask for addresses when they need them.
+void set_up_open_mpi(const Environment& environment) {
+  if (environment.contains("OMPI_COMM_WORLD_SIZE")) return;  // mpirun's are not SLURM's
+  ::setenv("OMPI_MCA_pmix_base_async_modex", "1", 0);
+  ::setenv("OMPI_MCA_pmix_base_collect_data", "0", 0);
 }
 
 bool is_first_apart(const Environment& environment) {

@@ -22,6 +22,10 @@ enum class LaunchKind : uint8_t {
 // kUsage when SLURM started several processes that cannot find each other.
 Result<LaunchKind> decide_launch(const Environment& environment);
 
+// Sets what Open MPI is to read from this process' environment when it begins; what the user set
+// stays. Before other threads.
+void set_up_open_mpi(const Environment& environment);
+
 // Whether this process is the first of those that cannot find each other: one of them is to say so.
 bool is_first_apart(const Environment& environment);
 

@@ -32,8 +32,10 @@ void end_on_early_warning() {
 
 // The job that this process is a rank of; null: none.
 switchyard::Result<std::unique_ptr<switchyard::World>> join_job() {
-  const auto kind = TRY(switchyard::decide_launch(switchyard::process_environment()));
+  const auto environment = switchyard::process_environment();
+  const auto kind = TRY(switchyard::decide_launch(environment));
   if (kind == switchyard::LaunchKind::kPlain) return nullptr;
+  switchyard::set_up_open_mpi(environment);
   return switchyard::MpiWorld::create();
 }
 

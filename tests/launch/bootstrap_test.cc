@@ -142,6 +142,18 @@ TEST(IsFirstApart, OfSlurmsTasksAndOfAnotherMpisRanks) {
   EXPECT_FALSE(is_first_apart({{"PMI_RANK", "1"}, {"PMI_SIZE", "3"}}));
 }
 
+TEST(SetUpOpenMpi, LeavesWhatTheUserSet) {
+  const char* const name = "OMPI_MCA_pmix_base_async_modex";
+  ::unsetenv(name);
+  set_up_open_mpi(mpirun("2", "2", "1"));
+  EXPECT_EQ(::getenv(name), nullptr);
+  set_up_open_mpi(kPmix);
+  EXPECT_STREQ(::getenv(name), "1");
+  ::setenv(name, "0", 1);
+  set_up_open_mpi(kPmix);
+  EXPECT_STREQ(::getenv(name), "0");
+}
+
 TEST(ProcessEnvironment, HasTheVariablesOfThisProcess) {
   ::setenv("SWITCHYARD_TEST_VARIABLE", "a=b", 1);
   EXPECT_EQ(process_environment()["SWITCHYARD_TEST_VARIABLE"], "a=b");
