@@ -131,7 +131,7 @@ Status choose_team(const TeamFlags& flags, const ModelSource& source, World* wor
   if (trace && team.owners.kind == OwnerKind::kPredicted) {
     team.owners.tables = std::make_shared<OwnerTables>(OwnerTables::learn(*trace, team.placement));
   }
-  team.facts = {{"build", version_text()}, {"routing to learn", trace ? trace_fact(*trace) : ""}};
+  team.facts = {{"build", build_name()}, {"routing to learn", trace ? trace_fact(*trace) : ""}};
   share_between_threads(options, team.threads);
   return {};
 }

@@ -2,9 +2,20 @@
 
 #include <fmt/format.h>
 
+#include "comm/mpi_world.h"
 #include "runtime/kernels/kernel_table.h"
 
 namespace switchyard {
+
+namespace {
+
+// "Open MPI v4.1.4", of all that it says about itself.
+std::string mpi_name() {
+  const std::string text = mpi_version();
+  return text.substr(0, text.find(','));
+}
+
+}  // namespace
 
 std::string version_text() {
   std::string sets;
@@ -17,9 +28,9 @@ std::string version_text() {
   return fmt::format(
       "switchyard {}\n"
       "instruction sets:{}; chosen: {}\n"
-      "built in: io_uring; not built in: MPI, CUDA\n"
+      "built in: io_uring, MPI ({})\n"
       "compiler: {}\n",
-      SWITCHYARD_VERSION, sets, chosen, SWITCHYARD_COMPILER);
+      SWITCHYARD_VERSION, sets, chosen, mpi_name(), SWITCHYARD_COMPILER);
 }
 
 std::string build_name() {

@@ -127,7 +127,7 @@ TEST_F(BenchCommandTest, RoutesAsATraceDoes) {
 }
 
 TEST_F(BenchCommandTest, RefusesWhatItCannotMeasure) {
-  EXPECT_EQ(run({"bench", kFixture, "--layout", "B"}).code, 2);
+  EXPECT_EQ(run({"bench", kFixture, "--layout", "D"}).code, 2);
   EXPECT_EQ(run({"bench", kFixture, "--prompt", "1000000"}).code, 2);
   EXPECT_EQ(run({"bench", folder_ + "/none"}).code, 66);
   EXPECT_EQ(run({"bench", kFixture, "--isa", "mmx"}).code, 2);

@@ -1,0 +1,78 @@
+#include "launch/traffic_report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+namespace switchyard {
+namespace {
+
+using testing::HasSubstr;
+
+std::vector<RankReport> two_ranks() {
+  RankReport first{.experts = 5}, second{.experts = 3};
+  first.traffic = {{},
+                   {.tokens = 10,
+                    .copies_out = 6,
+                    .copies_needed = 6,
+                    .copies_back = 6,
+                    .picks = 20,
+                    .picks_here = 12,
+                    .computed = 15,
+                    .steps = 4,
+                    .bytes_to = {0, 600}}};
+  second.traffic = {{},
+                    {.tokens = 10,
+                     .copies_out = 8,
+                     .copies_needed = 8,
+                     .copies_back = 8,
+                     .picks = 20,
+                     .picks_here = 8,
+                     .computed = 25,
+                     .steps = 4,
+                     .bytes_to = {900, 0}}};
+  return {first, second};
+}
+
+TEST(TrafficReport, AddsUpWhatRanksDid) {
+  const TrafficSums sums = traffic_sums(two_ranks());
+  EXPECT_DOUBLE_EQ(sums.copies_per_token(), 0.7);
+  EXPECT_DOUBLE_EQ(sums.local_rate(), 0.5);
+  EXPECT_DOUBLE_EQ(sums.imbalance(), 1.25);
+  EXPECT_EQ(sums.all_bytes(), 1500u);
+  EXPECT_EQ(sums.bytes[1][0], 900u);
+  EXPECT_EQ(layout_used(Layout::kAuto, sums), "A");
+}
+
+TEST(TrafficReport, SaysWhatLayersReallyUsed) {
+  std::vector<RankReport> ranks = two_ranks();
+  ranks[0].traffic[1].gathers = 1;
+  EXPECT_EQ(layout_used(Layout::kAuto, traffic_sums(ranks)), "A+C");
+  ranks[0].traffic[1].gathers = 4;
+  EXPECT_EQ(layout_used(Layout::kAuto, traffic_sums(ranks)), "C");
+  EXPECT_EQ(layout_used(Layout::kB, traffic_sums(ranks)), "B");
+}
+
+TEST(TrafficReport, NamesTheBusiestLinkInWordsJsonAndPicture) {
+  const Json json = traffic_json(Layout::kA, two_ranks());
+  EXPECT_EQ(json["busiest_link"]["from"], 1);
+  EXPECT_EQ(json["busiest_link"]["bytes"], 900);
+  EXPECT_TRUE(json["layers"][0].is_null()) << "a layer without experts";
+  EXPECT_EQ(json["layers"][1]["bytes"][0][1], 600);
+  EXPECT_EQ(json["by_rank"][1]["experts"], 3);
+  EXPECT_THAT(traffic_summary(Layout::kA, two_ranks()), HasSubstr("most from rank 1 to 0 (900 B)"));
+  const std::string page = traffic_page(Layout::kA, two_ranks());
+  EXPECT_THAT(page, HasSubstr("Layer 1"));
+  EXPECT_THAT(page, testing::Not(HasSubstr("http")));
+}
+
+TEST(TrafficReport, OfNothingIsNothing) {
+  const std::vector<RankReport> idle(3);
+  EXPECT_DOUBLE_EQ(traffic_sums(idle).imbalance(), 1);
+  EXPECT_FALSE(traffic_summary(Layout::kA, idle).empty());
+  EXPECT_FALSE(traffic_page(Layout::kA, idle).empty());
+}
+
+}  // namespace
+}  // namespace switchyard
