@@ -55,12 +55,13 @@ Result<Phase> time_decode(Engine& engine, const std::vector<std::vector<TokenId>
   const auto keep = [&](SequenceId, uint32_t, TokenId best) { next.push_back(best); };
   for (const std::vector<TokenId>& prompt : prompts) {
     const SequenceId sequence = TRY(sequences.open(prompt));
-    plan.parts.push_back({sequence, prompt, LogitsWanted::kBest, true});
+    const std::span<const TokenId> before(prompt.data(), prompt.size() - 1);
+    TRY_STATUS(feed_tokens(engine, sequence, before, LogitsWanted::kNone, {}, {}));
+    plan.parts.push_back({sequence, {prompt.back()}, LogitsWanted::kBest});
     TRY_STATUS(engine.step({{plan.parts.back()}}, {}, keep));
   }
   engine.reset_counters();
   const double begin = now_seconds();
-  for (StepPart& part : plan.parts) part.prompt = false;
   for (uint32_t step = 0; step < tokens; ++step) {
     for (size_t i = 0; i < next.size(); ++i) plan.parts[i].tokens = {next[i]};
     next.clear();

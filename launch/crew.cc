@@ -25,12 +25,23 @@ constexpr uint64_t kMiB = 1 << 20;
 struct JobSetup {
   uint32_t context = 0;
   uint32_t sequences = 0;
+  GivenTexts texts = {};  // the model's small files
 };
+
+void put_long_text(std::string& out, const std::string& text) {
+  put(out, uint64_t{text.size()});
+  out += text;
+}
 
 std::string encode(const JobSetup& setup) {
   std::string out;
   put(out, setup.context);
   put(out, setup.sequences);
+  put(out, uint64_t{setup.texts.size()});
+  for (const auto& [name, text] : setup.texts) {
+    put_long_text(out, name);
+    put_long_text(out, text);
+  }
   return out;
 }
 
@@ -39,6 +50,11 @@ Result<JobSetup> decode_setup(const std::string& bytes) {
   JobSetup setup;
   setup.context = cursor.number<uint32_t>();
   setup.sequences = cursor.number<uint32_t>();
+  const auto take_text = [&] { return std::string(cursor.take(cursor.number<uint64_t>())); };
+  for (auto texts = cursor.number<uint64_t>(); texts > 0 && cursor.ok(); --texts) {
+    const std::string name = take_text();
+    setup.texts[name] = take_text();
+  }
   if (!cursor.at_end() || setup.context == 0 || setup.sequences == 0) {
     return fail(Code::kInternal, "tells nothing of the work ahead", "rank 0");
   }
@@ -55,6 +71,7 @@ class Threads {
       of_rank.on_routing = {};
       of_rank.spans = nullptr;
       of_rank.other_bytes = 0;  // rank 0's
+      if (options.replay) of_rank.replay = std::make_shared<RoutingReplay>(*options.replay);
       threads_.emplace_back([&source, of_rank = std::move(of_rank)] {
         // What goes wrong here is told to rank 0, whose error it becomes.
         auto engine = Engine::create(source, of_rank, {});
@@ -89,16 +106,39 @@ Error in_all(Error error, const ModelSource& source, const EngineOptions& option
   return error;
 }
 
+// What ranks cannot do together.
+Status check_team(const EngineOptions& options) {
+  const TeamOptions& team = options.team;
+  if (team.alone() && team.threads == 1) return {};
+  const bool split = team.layout == Layout::kB;
+  if (options.on_routing && (split || team.owners.kind != OwnerKind::kNone)) {
+    return fail(Code::kUsage, "rank 0 does not see all routes then", "--record-routing",
+                "use --layout A and --owners none");
+  }
+  if (options.replay && split) {
+    return fail(Code::kUsage, "routes are not replayed where heads are split", "--replay-routing",
+                "use --layout A or C");
+  }
+  if (options.device && team.threads > 1) {
+    return fail(Code::kUsage, "ranks of one process cannot share a device", "--device",
+                "start them with mpirun");
+  }
+  return {};
+}
+
 Result<EngineHandle> create_engine(const ModelSource& source, const EngineOptions& options,
                                    const LoadProgress& load) {
+  TRY_STATUS(check_team(options));
   if (options.team.threads > 1) {
     auto threads = std::make_shared<Threads>(source, options);
     auto engine = Engine::create(source, threads->options_of(options, 0), load);
-    if (!engine) return tl::unexpected(in_all(engine.error(), source, options));
+    if (!engine) {
+      return tl::unexpected(in_all(engine.error(), source, threads->options_of(options, 0)));
+    }
     return EngineHandle(engine->release(), [threads](Engine* ended) { delete ended; });
   }
   if (!options.team.alone()) {
-    const std::string setup = encode({options.context, options.sequences});
+    const std::string setup = encode({options.context, options.sequences, source.small_texts()});
     TRY(broadcast_text(*options.team.world, 0, setup, {"the work ahead"}));
   }
   auto engine = TRY(Engine::create(source, options, load));
@@ -126,9 +166,9 @@ Result<EngineHandle> start_engine(const ModelSource& source, const EngineOptions
 Result<int> serve_rank(const EngineFlags& flags, const std::string& model, Console& console,
                        const AdaptRank& adapt) {
   const std::string path = TRY(resolve_model(model, HubEnvironment::of_process()));
-  const auto source = TRY(open_model(flags, path));
   const JobSetup setup = TRY(decode_setup(
       TRY(broadcast_text(*console.world, 0, {}, {.what = "the work ahead", .patient = true}))));
+  const auto source = TRY(open_model(flags, path, setup.texts));
   EngineOptions options = TRY(engine_options(flags, *source, setup.context, 0, console.world));
   options.sequences = setup.sequences;
   if (adapt) TRY_STATUS(adapt(*source, options));

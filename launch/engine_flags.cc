@@ -130,8 +130,9 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   return options;
 }
 
-Result<std::unique_ptr<ModelSource>> open_model(const EngineFlags& flags, const std::string& path) {
-  auto source = TRY(ModelSource::open(path));
+Result<std::unique_ptr<ModelSource>> open_model(const EngineFlags& flags, const std::string& path,
+                                                const GivenTexts& given) {
+  auto source = TRY(ModelSource::open(path, given));
   if (flags.order) TRY_STATUS(source->read_expert_order(*flags.order));
   return source;
 }

@@ -52,7 +52,8 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
                                      World* world = nullptr);
 
 // The model at `path` in the order that --order gives its experts.
-Result<std::unique_ptr<ModelSource>> open_model(const EngineFlags& flags, const std::string& path);
+Result<std::unique_ptr<ModelSource>> open_model(const EngineFlags& flags, const std::string& path,
+                                                const GivenTexts& given = {});
 
 // kUsage when --context is past what the model was made for.
 Status check_context(const std::optional<uint32_t>& context, const ModelSource& source);

@@ -12,6 +12,9 @@
 namespace switchyard {
 namespace {
 
+constexpr double kUneven = 1.25;         // times the mean's work
+constexpr uint64_t kTokensTold = 10000;  // rows of layers, before that is told
+
 double ratio(uint64_t part, uint64_t whole) {
   return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0;
 }
@@ -147,13 +150,19 @@ Json traffic_json(Layout layout, const std::vector<RankReport>& ranks) {
 std::string traffic_summary(Layout layout, const std::vector<RankReport>& ranks) {
   const TrafficSums sums = traffic_sums(ranks);
   const Link busiest = busiest_link(sums);
-  return fmt::format(
+  std::string text = fmt::format(
       "{} ranks, layout {}: {:.2f} copies of a token out and {:.2f} back a layer; {:.0f} % of "
       "experts where the token is; {} sent, most from rank {} to {} ({}); busiest rank {:.2f} x "
       "the mean\n",
       ranks.size(), layout_used(layout, sums), sums.copies_per_token(),
       sums.copies_back_per_token(), 100 * sums.local_rate(), format_size(sums.all_bytes()),
       busiest.from, busiest.to, format_size(busiest.bytes), sums.imbalance());
+  if (sums.imbalance() > kUneven && sums.tokens > kTokensTold) {
+    text +=
+        "hint: ranks work unevenly; record such texts (--record-routing), then --placement "
+        "replicated --learn-routing FILE, or another order from switchyard group\n";
+  }
+  return text;
 }
 
 std::string traffic_page(Layout layout, const std::vector<RankReport>& ranks) {

@@ -12,7 +12,7 @@
 namespace switchyard {
 namespace {
 
-constexpr const char* kIndexName = "model.safetensors.index.json";
+constexpr const char* kIndexName = kSafetensorsIndexName;
 constexpr const char* kSingleName = "model.safetensors";
 
 void sort_by_name(std::vector<TensorInfo>& tensors) {
@@ -76,7 +76,7 @@ tl::unexpected<Error> fail_no_checkpoint(const std::string& folder,
 
 }  // namespace
 
-Result<Checkpoint> Checkpoint::open(const std::string& folder) {
+Result<Checkpoint> Checkpoint::open(const std::string& folder, const std::string* index) {
   std::error_code error;
   if (std::filesystem::is_regular_file(folder, error)) {
     if (begins_like_gguf(folder)) return fail_gguf(folder);
@@ -89,7 +89,7 @@ Result<Checkpoint> Checkpoint::open(const std::string& folder) {
   const std::string index_path = folder + "/" + kIndexName;
   const std::string single_path = folder + "/" + kSingleName;
   if (std::binary_search(names.begin(), names.end(), kIndexName)) {
-    TRY_STATUS(checkpoint.open_sharded(index_path));
+    TRY_STATUS(checkpoint.open_sharded(index_path, index));
   } else if (std::binary_search(names.begin(), names.end(), kSingleName)) {
     TRY_STATUS(checkpoint.open_single(single_path));
   } else {
@@ -105,8 +105,9 @@ Status Checkpoint::open_single(const std::string& path) {
   return {};
 }
 
-Status Checkpoint::open_sharded(const std::string& index_path) {
-  const std::string json = TRY(read_text_file(index_path, kSafetensorsHeaderBytesMax));
+Status Checkpoint::open_sharded(const std::string& index_path, const std::string* index) {
+  const std::string json =
+      index != nullptr ? *index : TRY(read_text_file(index_path, kSafetensorsHeaderBytesMax));
   const std::vector<ShardEntry> entries = TRY(parse_safetensors_index(json, index_path));
   std::map<std::string_view, std::vector<std::string_view>> tensors_by_file;
   for (const ShardEntry& entry : entries) tensors_by_file[entry.file].push_back(entry.tensor);

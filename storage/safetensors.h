@@ -47,12 +47,15 @@ struct ShardEntry {
 Result<std::vector<ShardEntry>> parse_safetensors_index(std::string_view json,
                                                         const std::string& where);
 
+inline constexpr const char* kSafetensorsIndexName = "model.safetensors.index.json";
+
 // All tensors of a Hugging Face folder. Immutable; any thread may use it.
 class Checkpoint {
  public:
   // model.safetensors.index.json rules where it exists; else model.safetensors. kNoInput when
   // there is no checkpoint, kConfig for one in another format, kBadData for damage, kPermission.
-  static Result<Checkpoint> open(const std::string& folder);
+  // `index`: that file's text, when it need not be read; null: it is read.
+  static Result<Checkpoint> open(const std::string& folder, const std::string* index = nullptr);
 
   const std::string& folder() const { return folder_; }
   // Sorted by name. Tensors that an index does not list are left out.
@@ -70,7 +73,7 @@ class Checkpoint {
 
  private:
   Status open_single(const std::string& path);
-  Status open_sharded(const std::string& index_path);
+  Status open_sharded(const std::string& index_path, const std::string* index);
 
   std::string folder_;
   std::vector<std::shared_ptr<InputFile>> files_;

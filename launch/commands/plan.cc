@@ -88,6 +88,9 @@ class Plan {
       return fail(Code::kUsage, "give one of --prompt, -p, -f, --ids", {},
                   "see switchyard plan --help");
     }
+    if (options_.engine.team.ranks.value_or(1) > 1) {
+      return fail(Code::kUsage, "a plan is of one process, without other ranks", "--ranks");
+    }
     if (options_.json) TRY_STATUS(check_json_target(*options_.json));
     path_ = TRY(resolve_model(options_.model, HubEnvironment::of_process()));
     source_ = TRY(open_model(options_.engine, path_));

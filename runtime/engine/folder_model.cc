@@ -30,13 +30,20 @@ std::string shape_text(std::span<const uint64_t> shape) {
 
 class FolderModel final : public ModelSource {
  public:
-  static Result<std::unique_ptr<ModelSource>> open(const std::string& path) {
+  static Result<std::unique_ptr<ModelSource>> open(const std::string& path,
+                                                   const GivenTexts& given) {
     auto model = std::make_unique<FolderModel>();
     model->path_ = path;
+    model->given_ = given;
     const std::string config_path = path + "/config.json";
-    const std::string config = TRY(read_text_file(config_path, kTextFileBytesMax));
-    model->spec_ = TRY(parse_model_spec(config, config_path));
-    model->checkpoint_.emplace(TRY(Checkpoint::open(path)));
+    const auto config = given.find("config.json");
+    model->spec_ = TRY(parse_model_spec(config != given.end()
+                                            ? config->second
+                                            : TRY(read_text_file(config_path, kTextFileBytesMax)),
+                                        config_path));
+    const auto index = given.find(kSafetensorsIndexName);
+    model->checkpoint_.emplace(
+        TRY(Checkpoint::open(path, index != given.end() ? &index->second : nullptr)));
     const ModelSpec& spec = model->spec_;
     model->expert_order_ = plain_order(spec.sparse_layers(), spec.moe.experts);
     model->experts_ =
@@ -67,6 +74,7 @@ class FolderModel final : public ModelSource {
   }
 
   Result<std::optional<std::string>> text_file(std::string_view name) const override {
+    if (const auto given = given_.find(name); given != given_.end()) return given->second;
     auto text = read_text_file(fmt::format("{}/{}", path_, name), kTextFileBytesMax);
     if (text) return std::optional(std::move(*text));
     if (text.error().code == Code::kNoInput) return std::optional<std::string>();
@@ -150,14 +158,16 @@ class FolderModel final : public ModelSource {
   }
 
   std::string path_;
+  GivenTexts given_;
   std::optional<Checkpoint> checkpoint_;
   std::unique_ptr<ExpertSource> experts_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<ModelSource>> open_folder_model(const std::string& path) {
-  return FolderModel::open(path);
+Result<std::unique_ptr<ModelSource>> open_folder_model(const std::string& path,
+                                                       const GivenTexts& given) {
+  return FolderModel::open(path, given);
 }
 
 }  // namespace switchyard

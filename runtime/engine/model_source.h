@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,13 +25,19 @@ class ExpertSource;
 // Bytes done so far; called from the loading thread after each piece.
 using ByteProgress = std::function<void(uint64_t bytes_done)>;
 
+// Small files of a folder by name, which need not be read from it again.
+using GivenTexts = std::map<std::string, std::string, std::less<>>;
+
 class ModelSource {
  public:
   virtual ~ModelSource() = default;
 
   // A folder or a pack file. kNoInput, kPermission, kConfig (another format, unknown family) or
   // kBadData.
-  static Result<std::unique_ptr<ModelSource>> open(const std::string& path);
+  static Result<std::unique_ptr<ModelSource>> open(const std::string& path,
+                                                   const GivenTexts& given = {});
+  // What open() would be given to read none of a folder's small files. Nothing for a pack.
+  GivenTexts small_texts() const;
 
   const ModelSpec& spec() const { return spec_; }
   // Another number of experts a token, for routing that is replayed.
@@ -66,7 +73,8 @@ class ModelSource {
 };
 
 // Opening either kind; `open` above chooses.
-Result<std::unique_ptr<ModelSource>> open_folder_model(const std::string& path);
+Result<std::unique_ptr<ModelSource>> open_folder_model(const std::string& path,
+                                                       const GivenTexts& given);
 Result<std::unique_ptr<ModelSource>> open_pack_model(const std::string& path);
 
 // What the volumes of a pack of `source` in its order, on so many volumes behind the first, know
