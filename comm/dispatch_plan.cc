@@ -11,6 +11,24 @@
 namespace switchyard {
 namespace {
 
+// Among the ranks that a row visits anyway, a pick goes where its neighbours in the tree are: what
+// is summed there is one partial less to return.
+void join_neighbours(std::span<const uint64_t> holders, uint32_t own, std::span<uint8_t> chosen) {
+  uint64_t visited = uint64_t{1} << own;
+  for (const uint8_t rank : chosen) visited |= uint64_t{1} << rank;
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    const uint64_t open = holders[i] & visited;
+    const auto may_be = [&](uint8_t rank) { return (open >> rank & 1) != 0; };
+    const bool before = i > 0 && may_be(chosen[i - 1]);
+    const bool behind = i + 1 < chosen.size() && may_be(chosen[i + 1]);
+    if (before && (!behind || chosen[i - 1] == chosen[i + 1] || chosen[i - 1] != own)) {
+      chosen[i] = chosen[i - 1];
+    } else if (behind) {
+      chosen[i] = chosen[i + 1];
+    }
+  }
+}
+
 // Where each of a row's picks is computed. `loads` are picks given to each rank so far.
 void choose_ranks(const DispatchInput& input, std::span<PlannedPick> picks,
                   std::vector<uint64_t>& loads) {
@@ -26,6 +44,8 @@ void choose_ranks(const DispatchInput& input, std::span<PlannedPick> picks,
   if (choice) {
     choose_holders(std::span(holders).first(picks.size()), input.rank,
                    std::span(chosen).first(picks.size()), loads);
+    join_neighbours(std::span(holders).first(picks.size()), input.rank,
+                    std::span(chosen).first(picks.size()));
   }
   for (size_t i = 0; i < picks.size(); ++i) {
     picks[i].rank = chosen[i];
