@@ -1,6 +1,8 @@
 #include "experts/staged_source.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -49,16 +51,29 @@ class StagedSource final : public ExpertSource {
 // Writes pieces one after the other, each from a page's beginning.
 class Copy {
  public:
+  // Best a file that never has a name; where the file system cannot make one, it has one until
+  // finish().
   static Result<Copy> begin(const std::string& folder) {
     Copy copy;
+    copy.folder_ = folder;
+    copy.fd_ = UniqueFd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR));
+    copy.path_ = fmt::format("/proc/self/fd/{}", copy.fd_.get());
+    if (copy.fd_.get() >= 0) return copy;
     copy.path_ = folder + "/switchyard-stage-XXXXXX";
     copy.fd_ = UniqueFd(::mkstemp(copy.path_.data()));
+    copy.named_ = copy.fd_.get() >= 0;
     if (copy.fd_.get() < 0) return fail_errno(errno, "cannot make a file", folder);
     return copy;
   }
-  Copy(Copy&&) noexcept = default;
+  Copy(Copy&& other) noexcept
+      : folder_(std::move(other.folder_)),
+        path_(std::move(other.path_)),
+        fd_(std::move(other.fd_)),
+        named_(std::exchange(other.named_, false)),
+        buffer_(std::move(other.buffer_)),
+        end_(other.end_) {}
   ~Copy() {
-    if (fd_.get() >= 0) ::unlink(path_.c_str());
+    if (named_) ::unlink(path_.c_str());
   }
 
   // Returns where it lies in the copy.
@@ -78,7 +93,7 @@ class Copy {
   // Open for reading, no longer named.
   Result<std::shared_ptr<InputFile>> finish() {
     if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0 || ::fsync(fd_.get()) != 0) {
-      return fail_errno(errno, "cannot write", path_);
+      return fail_errno(errno, "cannot write the copy", folder_);
     }
     return InputFile::open(path_);
   }
@@ -91,15 +106,16 @@ class Copy {
       const ssize_t written =
           ::pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
       if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return fail_errno(errno, "cannot write", path_);
+      if (written < 0) return fail_errno(errno, "cannot write the copy", folder_);
       at += static_cast<uint64_t>(written);
       bytes = bytes.subspan(static_cast<size_t>(written));
     }
     return {};
   }
 
-  std::string path_;
+  std::string folder_, path_;
   UniqueFd fd_;
+  bool named_ = false;
   std::vector<std::byte> buffer_;
   uint64_t end_ = 0;
 };

@@ -104,8 +104,10 @@ void set_up_open_mpi(const Environment& environment) {
 }
 
 bool is_first_apart(const Environment& environment) {
-  const auto task = number(environment, "SLURM_PROCID");
-  return (task ? task : number(environment, "PMI_RANK")).value_or(0) == 0;
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "PMI_RANK"}) {
+    if (const auto task = number(environment, name)) return *task == 0;
+  }
+  return true;
 }
 
 uint32_t NodeShare::of_threads(uint32_t threads) const { return std::max(1U, threads / ranks); }

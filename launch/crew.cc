@@ -95,10 +95,15 @@ class Threads {
   std::vector<std::thread> threads_;
 };
 
-// Of ranks that share a budget: their sum, not a rank's part.
+// What is wrong with the one command line of threads is no rank's; a budget that they share is
+// their sum, not a rank's part.
 Error in_all(Error error, const ModelSource& source, const EngineOptions& options) {
+  if (error.where.starts_with("rank ")) {
+    const size_t colon = error.where.find(": ");
+    error.where = colon == std::string::npos ? "" : error.where.substr(colon + 2);
+  }
   const auto least = Engine::minimum_bytes(source, options);
-  if (error.code != Code::kNoMemory || !least) return error;
+  if (error.code != Code::kNoMemory || !error.what.starts_with("--memory") || !least) return error;
   const uint64_t ranks = options.team.threads;
   error.what = fmt::format("--memory {} is too small for {} ranks of this model and request",
                            format_size(options.memory_bytes * ranks), ranks);

@@ -1,8 +1,10 @@
 #include "runtime/engine/engine.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "experts/rank_source.h"
@@ -18,6 +20,7 @@
 #include "runtime/engine/round_rates.h"
 #include "runtime/kernels/kernel_table.h"
 #include "storage/faulty_queue.h"
+#include "storage/input_file.h"
 #include "storage/rated_queue.h"
 
 namespace switchyard {
@@ -173,6 +176,28 @@ Result<ExpertCacheOptions> cache_options(const ModelSource& source, const Engine
   return cache;
 }
 
+// A hash of some of the weights: enough to tell checkpoints of one shape apart.
+Result<std::string> sample_weights(const ModelSource& source) {
+  constexpr size_t kSamples = 64;
+  constexpr size_t kSampleBytes = 256;
+  Hasher hasher;
+  const auto add = [&](std::span<const std::byte> bytes) { hasher.update(bytes); };
+  const auto norm = TRY(source.load_vector(source.spec().final_norm_name, source.spec().hidden));
+  add(std::as_bytes(std::span(norm)));
+  const std::vector<ExpertKey>& keys = source.experts().keys();
+  const size_t apart = std::max<size_t>(1, keys.size() / kSamples);
+  for (size_t i = 0; i < keys.size(); i += apart) {
+    for (const ExpertPiece& piece : source.experts().pieces(keys[i])) {
+      std::array<std::byte, kSampleBytes> sample{};
+      const std::span<std::byte> some =
+          std::span(sample).first(std::min<size_t>(kSampleBytes, piece.bytes));
+      TRY_STATUS(piece.file->read(piece.offset + (piece.bytes - some.size()) / 2, some));
+      add(some);
+    }
+  }
+  return fmt::format("{} {}", source.kind(), hash_hex(hasher.digest()));
+}
+
 // What ranks must have in common.
 Result<std::vector<TeamFact>> team_facts(const ModelSource& source, const EngineOptions& options) {
   const TeamOptions& team = options.team;
@@ -183,6 +208,10 @@ Result<std::vector<TeamFact>> team_facts(const ModelSource& source, const Engine
     placement = placement * 31 + hash_bytes(std::as_bytes(std::span(layer)));
   }
   facts.push_back({"model", hash_hex(hash_text(config.value_or("")))});
+  facts.push_back({"set of weights", TRY(sample_weights(source))});
+  std::string nodes = "by host";
+  if (team.topology) nodes = fmt::format("{}", fmt::join(team.topology->node_of, ","));
+  facts.push_back({"topology", nodes});
   facts.push_back({"order of experts", hash_hex(hash_text(encode_order(source.expert_order())))});
   facts.push_back({"number of experts a token", fmt::to_string(source.spec().moe.top_k)});
   facts.push_back({"layout", std::string(layout_name(team.layout))});

@@ -7,7 +7,8 @@ namespace switchyard {
 namespace {
 
 constexpr size_t kSmallBytes = 64;
-constexpr size_t kLargeBytes = 64 << 10;
+constexpr size_t kLargeBytes = 512 << 10;   // to all ranks together
+constexpr size_t kLargeBytesMin = 4 << 10;  // to each
 constexpr int kSmallRounds = 9;
 constexpr int kLargeRounds = 3;
 
@@ -39,8 +40,10 @@ Result<double> median_seconds(World& world, size_t bytes, int rounds) {
 
 Result<RoundRates> measure_links(World& world) {
   const double small = TRY(median_seconds(world, kSmallBytes, kSmallRounds));
-  const double large = TRY(median_seconds(world, kLargeBytes, kLargeRounds));
-  const auto more = static_cast<double>((kLargeBytes - kSmallBytes) * (world.size() - 1));
+  const size_t peers = world.size() - 1;
+  const size_t large_bytes = std::max(kLargeBytes / peers, kLargeBytesMin);
+  const double large = TRY(median_seconds(world, large_bytes, kLargeRounds));
+  const auto more = static_cast<double>((large_bytes - kSmallBytes) * peers);
   return RoundRates{.round_seconds = small,
                     .seconds_per_byte = std::max(large - small, 0.0) / more};
 }
