@@ -405,7 +405,7 @@ const Foresight* Engine::foresight() const {
 void Engine::set_stop(std::function<bool()> stop) { impl_->stop = std::move(stop); }
 
 Status Engine::serve() {
-  const Status done = impl_->serve();
+  Status done = impl_->serve();
   if (!done) impl_->team.world->leave(done.error());
   return done;
 }

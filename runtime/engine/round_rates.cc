@@ -30,8 +30,8 @@ Result<double> round_seconds(World& world, size_t bytes) {
 }
 
 Result<double> median_seconds(World& world, size_t bytes, int rounds) {
-  std::vector<double> seconds;
-  for (int i = 0; i < rounds; ++i) seconds.push_back(TRY(round_seconds(world, bytes)));
+  std::vector<double> seconds(static_cast<size_t>(rounds));
+  for (double& of_round : seconds) of_round = TRY(round_seconds(world, bytes));
   std::ranges::nth_element(seconds, seconds.begin() + rounds / 2);
   return seconds[static_cast<size_t>(rounds / 2)];
 }
