@@ -173,7 +173,12 @@ Result<int> serve_rank(const EngineFlags& flags, const std::string& model, Conso
   const std::string path = TRY(resolve_model(model, HubEnvironment::of_process()));
   const JobSetup setup = TRY(decode_setup(
       TRY(broadcast_text(*console.world, 0, {}, {.what = "the work ahead", .patient = true}))));
-  const auto source = TRY(open_model(flags, path, setup.texts));
+  auto opened = open_model(flags, path, setup.texts);
+  if (!opened) {
+    opened.error().hint = "every rank needs the model that rank 0 has";
+    return tl::unexpected(opened.error());
+  }
+  const auto source = *std::move(opened);
   EngineOptions options = TRY(engine_options(flags, *source, setup.context, 0, console.world));
   options.sequences = setup.sequences;
   if (adapt) TRY_STATUS(adapt(*source, options));
