@@ -7,6 +7,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "comm/collectives.h"
 #include "comm/combine.h"
 #include "comm/message_sum.h"
 #include "runtime/base/check.h"
@@ -82,9 +83,7 @@ void ExpertExchange::receive(uint32_t from, Channel channel, std::span<float> fl
 }
 
 Status ExpertExchange::wait(std::vector<World::Ticket>& tickets, const char* what) {
-  for (const World::Ticket ticket : tickets) {
-    TRY_STATUS(world_.wait(ticket, {what, static_cast<int32_t>(step_.layer)}));
-  }
+  TRY_STATUS(wait_all(world_, tickets, {what, static_cast<int32_t>(step_.layer)}));
   tickets.clear();
   return {};
 }

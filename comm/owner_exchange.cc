@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "comm/collectives.h"
 #include "comm/combine.h"
 #include "comm/message_sum.h"
 #include "runtime/base/check.h"
@@ -65,9 +66,7 @@ void OwnerExchange::receive(uint32_t from, Channel channel, std::span<float> flo
 }
 
 Status OwnerExchange::wait(uint32_t layer, const char* what) {
-  for (const World::Ticket ticket : tickets_) {
-    TRY_STATUS(world_.wait(ticket, {what, static_cast<int32_t>(layer)}));
-  }
+  TRY_STATUS(wait_all(world_, tickets_, {what, static_cast<int32_t>(layer)}));
   tickets_.clear();
   return {};
 }

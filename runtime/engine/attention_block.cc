@@ -78,12 +78,11 @@ void square_sums(const Kernels& kernels, const ModelSpec& spec, HeadRange heads,
   }
 }
 
-float sum_of_heads(const float* sums, uint32_t kv_heads) {
-  std::vector<uint32_t> all(kv_heads);
-  for (uint32_t head = 0; head < kv_heads; ++head) all[head] = head;
-  return tree_sum(
-      all.data(), 0, kv_heads, 0, kv_heads, [&](uint32_t head) { return sums[head]; },
-      [](float a, float b) { return a + b; });
+// Along the head tree.
+float sum_of_heads(const float* sums, uint32_t begin, uint32_t end) {
+  if (end - begin == 1) return sums[begin];
+  const uint32_t split = tree_split(begin, end);
+  return sum_of_heads(sums, begin, split) + sum_of_heads(sums, split, end);
 }
 
 // Norm of a row's q and k: by head, or over the full width, whose `sums` of squares by head group
@@ -104,7 +103,7 @@ void norm_heads(const Kernels& kernels, const ModelSpec& spec, std::span<const S
       case QkNorm::kFullWidth: {
         const float width = static_cast<float>(kv_heads * of.group_heads * head_dim);
         kernels.normalise(of.x, of.weight, of.heads * head_dim,
-                          sum_of_heads(sums, kv_heads) / width, spec.norm_eps, of.x);
+                          sum_of_heads(sums, 0, kv_heads) / width, spec.norm_eps, of.x);
         sums += kv_heads;
         break;
       }

@@ -88,7 +88,8 @@ class Engine::Impl {
   uint32_t sequences_here = 0;  // with their keys and values on one rank, at most
   Owners owners;
   uint32_t steps = 0;
-  uint32_t layer_now = 0;
+  uint32_t layer_now = 0;   // that is computed
+  uint32_t router_now = 0;  // the next one of the layers that have routers
   bool halves_now = false;
   bool may_halve = false;  // all ranks' experts are in memory: a layer may be asked twice
   PassChoice pass_choice;
@@ -106,7 +107,7 @@ class Engine::Impl {
   Status run_layer(uint32_t layer, ExchangeStep step);
   Status attend(uint32_t layer);
   Status run_experts(uint32_t layer, const ExchangeStep& step);
-  void choose_owners(uint32_t layer);
+  void choose_owners();
   void norm_rows(std::span<const uint32_t> of, const std::vector<float>& weight);
   void add_update(std::span<const uint32_t> to);
   // engine_logits.cc

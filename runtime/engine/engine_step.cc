@@ -103,15 +103,13 @@ void Engine::Impl::record(uint32_t track, const char* what, uint32_t layer, doub
 }
 
 // Of every row, before this layer's attention.
-void Engine::Impl::choose_owners(uint32_t layer) {
-  const std::vector<uint16_t> routers = spec.router_layers();
-  const auto at = std::ranges::lower_bound(routers, layer) - routers.begin();
+void Engine::Impl::choose_owners() {
   row_owners.resize(rows.size());
   own_rows.clear();
   rows_of_rank.assign(team.ranks(), 0);
   for (uint32_t row = 0; row < rows.size(); ++row) {
     row_owners[row] = owners.of_row({.index = row,
-                                     .layer = static_cast<uint32_t>(at),
+                                     .layer = router_now,
                                      .token = rows[row].token,
                                      .position = rows[row].position,
                                      .before = {good_owners[0][row], good_owners[1][row]}});
@@ -130,7 +128,7 @@ Status Engine::Impl::attend(uint32_t layer) {
   }
   const size_t stride = padded(spec.hidden);
   if (owner_exchange) {
-    choose_owners(layer);
+    choose_owners();
     TRY_STATUS(owner_exchange->reduce(kernels, layer, row_owners, attention.outputs,
                                       workspace.update, stride));
   }
@@ -192,13 +190,14 @@ Status Engine::Impl::run_layers(const RankCommand& command) {
   rope_angles(compute(), spec, rows, workspace);
   if (replay) replay->begin_step(rows);
   if (watch) watch->begin_step(rows);
-  size_t router = 0;
+  router_now = 0;
   for (uint32_t layer = 0; layer < spec.layers.size(); ++layer) {
     if (team.alone() && stop && stop()) return fail(Code::kStopped, "stopped");
     layer_now = layer;
     ExchangeStep step{.number = steps, .layer = layer};
-    if (!team.alone() && spec.layers[layer].sparse) step.way = command.ways[router++];
+    if (!team.alone() && spec.layers[layer].sparse) step.way = command.ways[router_now];
     TRY_STATUS(run_layer(layer, step));
+    router_now += spec.layers[layer].sparse ? 1 : 0;
   }
   return {};
 }

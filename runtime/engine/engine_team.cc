@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "comm/collectives.h"
 #include "runtime/base/byte_fields.h"
 #include "runtime/base/check.h"
 #include "runtime/base/process.h"
@@ -12,8 +13,8 @@
 namespace switchyard {
 namespace {
 
+constexpr Awaited kReports = {"reports"};
 constexpr uint64_t kTokensTold = 32;  // of a layer, until its copies are believed
-constexpr uint64_t kReportBytesMax = uint64_t{64} << 20;
 
 std::string encode(const RankReport& report) {
   std::string out;
@@ -65,28 +66,6 @@ Result<RankReport> decode_report(std::string_view bytes) {
   return report;
 }
 
-Result<RankReport> receive_report(World& world, uint32_t from) {
-  uint64_t length = 0;
-  TRY_STATUS(world.wait(
-      world.receive(from, Channel::kResults, std::as_writable_bytes(std::span(&length, 1))),
-      {"its report"}));
-  if (length > kReportBytesMax) return fail(Code::kInternal, "a report that is none");
-  std::string bytes(length, '\0');
-  TRY_STATUS(
-      world.wait(world.receive(from, Channel::kResults, std::as_writable_bytes(std::span(bytes))),
-                 {"its report"}));
-  return decode_report(bytes);
-}
-
-Status send_report(World& world, const RankReport& report) {
-  const std::string bytes = encode(report);
-  const uint64_t length = bytes.size();
-  TRY_STATUS(world.wait(world.send(0, Channel::kResults, std::as_bytes(std::span(&length, 1))),
-                        {"its report to leave"}));
-  return world.wait(world.send(0, Channel::kResults, std::as_bytes(std::span(bytes))),
-                    {"its report to leave"});
-}
-
 }  // namespace
 
 Result<SequenceId> Engine::Impl::free_sequence() const {
@@ -124,7 +103,8 @@ Status Engine::Impl::obey(const RankCommand& command) {
       if (owner_exchange) owner_exchange->reset_traffic();
       return {};
     case RankCommand::Kind::kReport:
-      return team.rank() == 0 ? Status{} : send_report(*team.world, rank_report());
+      if (team.rank() != 0) TRY(gather_texts(*team.world, 0, encode(rank_report()), kReports));
+      return {};
     case RankCommand::Kind::kStep:
     case RankCommand::Kind::kEnd:
       return {};
@@ -159,9 +139,11 @@ RankReport Engine::Impl::rank_report() const {
 
 Result<std::vector<RankReport>> Engine::Impl::rank_reports() {
   TRY_STATUS(order({.kind = RankCommand::Kind::kReport}));
-  std::vector<RankReport> reports = {rank_report()};
-  for (uint32_t rank = 1; rank < team.ranks(); ++rank) {
-    reports.push_back(TRY(receive_report(*team.world, rank)));
+  if (team.alone()) return std::vector{rank_report()};
+  std::vector<RankReport> reports;
+  for (const std::string& text :
+       TRY(gather_texts(*team.world, 0, encode(rank_report()), kReports))) {
+    reports.push_back(TRY(decode_report(text)));
   }
   return reports;
 }

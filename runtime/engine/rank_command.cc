@@ -3,13 +3,12 @@
 #include <cstring>
 #include <span>
 
+#include "comm/collectives.h"
 #include "runtime/base/byte_fields.h"
 #include "runtime/base/hash.h"
 
 namespace switchyard {
 namespace {
-
-constexpr uint64_t kBytesMax = uint64_t{1} << 30;
 
 uint64_t sum_of(std::string_view bytes) { return hash_bytes(std::as_bytes(std::span(bytes))); }
 
@@ -87,28 +86,12 @@ Result<RankCommand> decode_command(std::string_view bytes) {
 }
 
 Status tell(World& world, const RankCommand& command) {
-  const std::string bytes = encode(command);
-  const uint64_t length = bytes.size();
-  std::vector<World::Ticket> tickets;
-  for (uint32_t peer = 1; peer < world.size(); ++peer) {
-    tickets.push_back(world.send(peer, Channel::kControl, std::as_bytes(std::span(&length, 1))));
-    tickets.push_back(world.send(peer, Channel::kControl, std::as_bytes(std::span(bytes))));
-  }
-  for (const World::Ticket ticket : tickets) TRY_STATUS(world.wait(ticket, {"orders to arrive"}));
+  TRY(broadcast_text(world, 0, encode(command), {"orders to arrive"}));
   return {};
 }
 
 Result<RankCommand> hear(World& world) {
-  uint64_t length = 0;
-  const World::Ticket first =
-      world.receive(0, Channel::kControl, std::as_writable_bytes(std::span(&length, 1)));
-  TRY_STATUS(world.wait(first, {.what = "orders", .patient = true}));
-  if (length > kBytesMax) return fail(Code::kInternal, "an order that is none", "rank 0");
-  std::string bytes(length, '\0');
-  const World::Ticket second =
-      world.receive(0, Channel::kControl, std::as_writable_bytes(std::span(bytes)));
-  TRY_STATUS(world.wait(second, {"orders"}));
-  return decode_command(bytes);
+  return decode_command(TRY(broadcast_text(world, 0, {}, {.what = "orders", .patient = true})));
 }
 
 }  // namespace switchyard

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "comm/collectives.h"
+
 namespace switchyard {
 namespace {
 
@@ -23,9 +25,7 @@ Result<double> round_seconds(World& world, size_t bytes) {
         world.receive(peer, Channel::kRows, std::span(in).subspan(peer * bytes, bytes)));
     tickets.push_back(world.send(peer, Channel::kRows, out));
   }
-  for (const World::Ticket ticket : tickets) {
-    TRY_STATUS(world.wait(ticket, {"the test of links"}));
-  }
+  TRY_STATUS(wait_all(world, tickets, {"the test of links"}));
   return world.now_seconds() - begin;
 }
 
