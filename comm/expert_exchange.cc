@@ -11,23 +11,9 @@
 #include "comm/combine.h"
 #include "comm/message_sum.h"
 #include "runtime/base/check.h"
-#include "runtime/base/hash.h"
 
 namespace switchyard {
 namespace {
-
-// What ranks tell each other before rows: so many come, and what it is about.
-struct Counts {
-  uint32_t step = 0;
-  uint32_t layer = 0;
-  uint32_t rows = 0;
-  uint32_t unused = 0;
-  uint64_t checksum = 0;
-
-  uint64_t sum() const {
-    return hash_bytes(std::as_bytes(std::span(this, 1)).first(offsetof(Counts, checksum)));
-  }
-};
 
 constexpr size_t kPickFloats = sizeof(PlannedPick) / sizeof(float);
 static_assert(sizeof(PlannedPick) % sizeof(float) == 0);
@@ -124,22 +110,29 @@ void ExpertExchange::plan_stages() {
   }
 }
 
-// How many rows each peer sends here, behind those that are here already.
-Status ExpertExchange::exchange_counts(ExchangeStage& stage) {
-  std::vector<Counts> mine(stage.peers.size()), theirs(stage.peers.size());
+// How many rows go to each peer; the rows themselves follow at once.
+void ExpertExchange::tell_counts(ExchangeStage& stage) {
+  stage.told.resize(stage.peers.size());
+  stage.heard.resize(stage.peers.size());
   for (size_t i = 0; i < stage.peers.size(); ++i) {
-    mine[i] = {step_.number, step_.layer, static_cast<uint32_t>(stage.sends[i].size()), 0, 0};
-    mine[i].checksum = mine[i].sum();
+    RowCounts& mine = stage.told[i];
+    mine = {.step = step_.number,
+            .layer = step_.layer,
+            .rows = static_cast<uint32_t>(stage.sends[i].size())};
+    mine.checksum = mine.sum();
     received_.push_back(world_.receive(stage.peers[i], Channel::kCounts,
-                                       std::as_writable_bytes(std::span(&theirs[i], 1))));
+                                       std::as_writable_bytes(std::span(&stage.heard[i], 1))));
     sent_.push_back(
-        world_.send(stage.peers[i], Channel::kCounts, std::as_bytes(std::span(&mine[i], 1))));
-    layer_traffic().bytes_to[stage.peers[i]] += sizeof(Counts);
+        world_.send(stage.peers[i], Channel::kCounts, std::as_bytes(std::span(&mine, 1))));
+    layer_traffic().bytes_to[stage.peers[i]] += sizeof(RowCounts);
   }
+}
+
+// Where each peer's rows will lie, behind those that are here already.
+Status ExpertExchange::hear_counts(ExchangeStage& stage) {
   TRY_STATUS(wait(received_, "counts"));
-  TRY_STATUS(wait(sent_, "counts"));
   for (size_t i = 0; i < stage.peers.size(); ++i) {
-    const Counts& of_peer = theirs[i];
+    const RowCounts& of_peer = stage.heard[i];
     if (of_peer.checksum != of_peer.sum() || of_peer.step != step_.number ||
         of_peer.layer != step_.layer || of_peer.rows > shape_.rows_max - count_) {
       return fail(Code::kInternal,
@@ -153,6 +146,16 @@ Status ExpertExchange::exchange_counts(ExchangeStage& stage) {
   }
   stage.begins.push_back(count_);
   return {};
+}
+
+// The same where everybody's rows come.
+void ExpertExchange::expect_all(ExchangeStage& stage) {
+  for (const uint32_t peer : stage.peers) {
+    stage.begins.push_back(count_);
+    count_ += step_.rows_of_rank[peer];
+  }
+  CHECK_THAT(count_ <= shape_.rows_max, "{} rows of {}", count_, shape_.rows_max);
+  stage.begins.push_back(count_);
 }
 
 void ExpertExchange::receive_rows(ExchangeStage& stage) {
@@ -190,17 +193,15 @@ Status ExpertExchange::run_stage(ExchangeStage& stage) {
     }
   }
   if (gathers()) {
-    for (const uint32_t peer : stage.peers) {
-      stage.begins.push_back(count_);
-      count_ += step_.rows_of_rank[peer];
-    }
-    stage.begins.push_back(count_);
+    expect_all(stage);
+    receive_rows(stage);
+    send_rows(stage);
   } else {
-    TRY_STATUS(exchange_counts(stage));
+    tell_counts(stage);
+    send_rows(stage);
+    TRY_STATUS(hear_counts(stage));
+    receive_rows(stage);
   }
-  CHECK_THAT(count_ <= shape_.rows_max, "{} rows of {}", count_, shape_.rows_max);
-  receive_rows(stage);
-  send_rows(stage);
   if (!stage.crosses_nodes) return {};
   TRY_STATUS(wait(received_, "rows to pass on"));
   return check_rows(stage);

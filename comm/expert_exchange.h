@@ -17,7 +17,7 @@ namespace switchyard {
 
 struct Kernels;
 
-// How rows travel. Sparse: each to the ranks that have its experts, after a round of counts; where
+// How rows travel. Sparse: each to the ranks that have its experts, behind a count of them; where
 // there are several nodes, once to each node, whose ranks pass it on and merge what goes back.
 // Gather: every row to every rank, and a row back from each at least, in two rounds of known sizes.
 enum class ExchangeWay : uint8_t { kSparse, kGather };
@@ -79,7 +79,9 @@ class ExpertExchange {
   void lay_rows(const float* x, size_t stride);
   void plan_stages();
   Status run_stage(ExchangeStage& stage);
-  Status exchange_counts(ExchangeStage& stage);
+  void tell_counts(ExchangeStage& stage);
+  Status hear_counts(ExchangeStage& stage);
+  void expect_all(ExchangeStage& stage);
   void receive_rows(ExchangeStage& stage);
   void send_rows(const ExchangeStage& stage);
   uint32_t parts_due(const ExchangeStage& stage, uint32_t row, uint32_t peer) const;

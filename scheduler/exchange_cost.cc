@@ -25,7 +25,9 @@ double seconds(const RoundRates& links, const ExchangeQuestion& question, double
 }  // namespace
 
 double sparse_seconds(const RoundRates& links, const ExchangeQuestion& question) {
-  return seconds(links, question, 3, question.copies);
+  const auto ranks = static_cast<double>(question.rows_of_rank.size());
+  return seconds(links, question, 2, question.copies) +
+         (ranks - 1) * question.count_bytes * links.seconds_per_byte;
 }
 
 double gather_seconds(const RoundRates& links, const ExchangeQuestion& question) {

@@ -19,10 +19,11 @@ struct ExchangeQuestion {
   std::span<const uint32_t> rows_of_rank;  // [ranks] that each brings
   double row_bytes = 0;                    // out, with what says where it goes
   double part_bytes = 0;                   // back
+  double count_bytes = 0;                  // that say how many rows come from a rank
   double copies = 0;                       // other ranks that a row's experts lie on, in the mean
 };
 
-// Each row to the ranks that need it: counts, rows, partials.
+// Each row to the ranks that need it, counts before them: two rounds, rows and partials.
 double sparse_seconds(const RoundRates& links, const ExchangeQuestion& question);
 // Every row to every rank, and a row back from each: no counts.
 double gather_seconds(const RoundRates& links, const ExchangeQuestion& question);

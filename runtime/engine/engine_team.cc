@@ -163,7 +163,8 @@ std::vector<ExchangeWay> Engine::Impl::choose_ways(const StepPlan& step) const {
   ExchangeQuestion question{.rows_of_rank = of_rank,
                             .row_bytes = static_cast<double>(spec.hidden * sizeof(float) +
                                                              spec.moe.top_k * sizeof(PlannedPick)),
-                            .part_bytes = static_cast<double>(spec.hidden * sizeof(float))};
+                            .part_bytes = static_cast<double>(spec.hidden * sizeof(float)),
+                            .count_bytes = sizeof(RowCounts)};
   const std::vector<uint16_t> layers = spec.router_layers();
   for (size_t at = 0; at < ways.size(); ++at) {
     question.copies = copies_seen(layers[at]);

@@ -8,13 +8,17 @@ namespace switchyard {
 namespace {
 
 ExchangeQuestion question_of(const std::vector<uint32_t>& rows, double copies) {
-  return {.rows_of_rank = rows, .row_bytes = 4096, .part_bytes = 4096, .copies = copies};
+  return {.rows_of_rank = rows,
+          .row_bytes = 4096,
+          .part_bytes = 4096,
+          .count_bytes = 24,
+          .copies = copies};
 }
 
-TEST(ExchangeCost, FewRowsOnSlowRoundsAreGathered) {
+TEST(ExchangeCost, RowsThatAllRanksNeedAreGathered) {
   const std::vector<uint32_t> rows = {1, 0, 0, 0};
   const RoundRates far{.round_seconds = 1e-3, .seconds_per_byte = 1e-9};
-  const auto question = question_of(rows, 1.4);
+  const auto question = question_of(rows, 3);
   EXPECT_LT(gather_seconds(far, question), sparse_seconds(far, question));
 }
 
@@ -23,16 +27,16 @@ TEST(ExchangeCost, ManyRowsOnNarrowLinksGoWhereTheyAreNeeded) {
   const RoundRates narrow{.round_seconds = 1e-4, .seconds_per_byte = 80e-9};
   const auto question = question_of(rows, 1.4);
   EXPECT_LT(sparse_seconds(narrow, question), gather_seconds(narrow, question));
-  // 16 rows of 4 KiB each way, 1.4 and 3 times.
-  EXPECT_NEAR(sparse_seconds(narrow, question), 3e-4 + 16 * 1.4 * 8192 * 80e-9, 1e-9);
+  // 16 rows of 4 KiB each way, 1.4 times with three counts, and 3 times.
+  EXPECT_NEAR(sparse_seconds(narrow, question), 2e-4 + (16 * 1.4 * 8192 + 3 * 24) * 80e-9, 1e-9);
   EXPECT_NEAR(gather_seconds(narrow, question), 2e-4 + 16 * 3 * 8192 * 80e-9, 1e-9);
 }
 
 TEST(ExchangeCost, TheRankWithMostRowsCounts) {
   const RoundRates links{.round_seconds = 0, .seconds_per_byte = 1};
   const std::vector<uint32_t> even = {2, 2}, uneven = {4, 0};
-  EXPECT_DOUBLE_EQ(sparse_seconds(links, question_of(uneven, 1)),
-                   2 * sparse_seconds(links, question_of(even, 1)));
+  EXPECT_DOUBLE_EQ(gather_seconds(links, question_of(uneven, 1)),
+                   2 * gather_seconds(links, question_of(even, 1)));
 }
 
 TEST(ExchangeCost, CopiesOfExpertsThatLieAnywhere) {
