@@ -69,18 +69,6 @@ void visit_parts(std::span<const uint16_t> place_of, std::span<Pick> picks, uint
 
 }  // namespace
 
-uint64_t DispatchPlan::copies_out() const {
-  uint64_t copies = 0;
-  for (uint32_t to = 0; to < rows_for.size(); ++to) copies += to == rank ? 0 : rows_for[to].size();
-  return copies;
-}
-
-uint64_t DispatchPlan::copies_back() const {
-  uint64_t copies = 0;
-  for (uint32_t to = 0; to < rows_for.size(); ++to) copies += to == rank ? 0 : parts_from[to];
-  return copies;
-}
-
 uint32_t parts_on(std::span<const PlannedPick> picks, uint32_t rank) {
   uint32_t parts = 0;
   const PlannedPick* last = nullptr;
@@ -93,12 +81,7 @@ uint32_t parts_on(std::span<const PlannedPick> picks, uint32_t rank) {
 
 DispatchPlan plan_dispatch(const DispatchInput& input) {
   CHECK(input.top_k > 0 && input.top_k <= kTopKMax && input.routed.size() % input.top_k == 0);
-  DispatchPlan plan{.rank = input.rank,
-                    .top_k = input.top_k,
-                    .place_of = input.place_of,
-                    .picks = {},
-                    .rows_for = std::vector<std::vector<uint32_t>>(input.ranks),
-                    .parts_from = std::vector<uint32_t>(input.ranks)};
+  DispatchPlan plan{.top_k = input.top_k, .place_of = input.place_of, .picks = {}};
   plan.picks.reserve(input.routed.size());
   for (const RoutedExpert& routed : input.routed) {
     plan.picks.push_back({.expert = routed.expert, .gate_weight = routed.gate_weight});
@@ -119,13 +102,10 @@ DispatchPlan plan_dispatch(const DispatchInput& input) {
           for (PlannedPick& pick : part) pick.part = next;
           ++next;
         });
-    const PlannedPick* last = nullptr;
-    for (const PlannedPick& pick : picks) {
-      std::vector<uint32_t>& rows = plan.rows_for[pick.rank];
-      if (rows.empty() || rows.back() != row) rows.push_back(row);
-      if (last == nullptr || last->part != pick.part) plan.parts_from[pick.rank] += 1;
-      last = &pick;
-    }
+    uint64_t others = 0;
+    for (const PlannedPick& pick : picks) others |= uint64_t{1} << pick.rank;
+    others &= ~(uint64_t{1} << input.rank);
+    plan.copies_out += static_cast<uint64_t>(std::popcount(others));
   }
   return plan;
 }

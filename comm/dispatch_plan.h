@@ -33,20 +33,15 @@ struct DispatchInput {
 };
 
 struct DispatchPlan {
-  uint32_t rank = 0;
   uint32_t top_k = 0;
-  std::span<const uint16_t> place_of;           // the input's
-  std::vector<PlannedPick> picks;               // [rows][top_k], a row's along the tree
-  std::vector<std::vector<uint32_t>> rows_for;  // [ranks] rows with experts there, ascending
-  std::vector<uint32_t> parts_from;             // [ranks] partials that it returns
+  std::span<const uint16_t> place_of;  // the input's
+  std::vector<PlannedPick> picks;      // [rows][top_k], a row's along the tree
+  uint64_t copies_out = 0;             // rows to other ranks, each once a rank
 
   uint32_t rows() const { return static_cast<uint32_t>(picks.size() / top_k); }
   std::span<const PlannedPick> of(uint32_t row) const {
     return std::span(picks).subspan(size_t{row} * top_k, top_k);
   }
-  // Rows that travel to other ranks, each once a rank, and partials that travel back.
-  uint64_t copies_out() const;
-  uint64_t copies_back() const;
 };
 
 // `input.place_of` outlives the plan.

@@ -337,7 +337,7 @@ void ExpertExchange::return_parts(const Kernels& kernels, const ExchangeStage& s
 void ExpertExchange::count_traffic() {
   LayerTraffic& traffic = layer_traffic();
   traffic.tokens += plan_->rows();
-  traffic.copies_needed += plan_->copies_out();
+  traffic.copies_needed += plan_->copies_out;
   traffic.gathers += gathers() ? 1 : 0;
   traffic.steps += 1;
   for (const PlannedPick& pick : plan_->picks) {
