@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -59,6 +60,13 @@ class ExpertSource {
   // while open.
   virtual Status finish(ExpertKey key, std::span<const StagedPiece> staged,
                         std::span<std::byte> slot) const = 0;
+
+  // A slice of the rows of these experts, which are whole here; this one outlives it. A bug for
+  // what is made of another source.
+  virtual std::unique_ptr<ExpertSource> sliced(std::vector<ExpertKey> keys, RowSlice slice) const;
+  // To be called once before the first read of slices, which a checksum of the whole says nothing
+  // of: reads the experts through and keeps what finish() compares with. Blocks. As finish().
+  virtual Status verify() { return {}; }
 };
 
 // `error`, its place extended by layer and expert.

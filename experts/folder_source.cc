@@ -30,22 +30,31 @@ struct ExpertPlan {
   std::array<TensorPlace, 3> places;
 };
 
-// Tensors that follow each other in a file become one piece.
-ExpertPlan plan_reads(const Checkpoint& checkpoint, const ExpertTensors& tensors) {
+// The rows of gate, up and down that are in the slice.
+std::array<RowRange, 3> rows_of_tensors(const ExpertLayout& layout) {
+  return {layout.inner_rows(), layout.inner_rows(), layout.outer_rows()};
+}
+
+// What follows each other in a file becomes one piece.
+ExpertPlan plan_reads(const Checkpoint& checkpoint, const ExpertTensors& tensors,
+                      const ExpertLayout& layout) {
   std::array<uint32_t, 3> order = {0, 1, 2};
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
     return std::pair(tensors[a]->file, tensors[a]->offset) <
            std::pair(tensors[b]->file, tensors[b]->offset);
   });
+  const std::array<RowRange, 3> rows = rows_of_tensors(layout);
   ExpertPlan plan;
   for (const uint32_t i : order) {
     const TensorInfo& tensor = *tensors[i];
     const InputFile* file = &checkpoint.file(tensor.file);
+    const uint64_t row_bytes = tensor.shape[1] * dtype_bytes(layout.dtype);
+    const uint64_t offset = tensor.offset + rows[i].begin * row_bytes;
     const bool follows = !plan.pieces.empty() && plan.pieces.back().file == file &&
-                         plan.pieces.back().offset + plan.pieces.back().bytes == tensor.offset;
-    if (!follows) plan.pieces.push_back({file, tensor.offset, 0});
+                         plan.pieces.back().offset + plan.pieces.back().bytes == offset;
+    if (!follows) plan.pieces.push_back({file, offset, 0});
     plan.places[i] = {static_cast<uint32_t>(plan.pieces.size() - 1), plan.pieces.back().bytes};
-    plan.pieces.back().bytes += tensor.bytes;
+    plan.pieces.back().bytes += rows[i].rows() * row_bytes;
   }
   return plan;
 }
@@ -101,7 +110,7 @@ class FolderSource final : public ExpertSource {
         tensors_(std::move(tensors)) {
     for (const ExpertTensors& expert : tensors_) {
       uint64_t bytes = 0;
-      for (const ExpertPiece& piece : plan_reads(checkpoint_, expert).pieces) {
+      for (const ExpertPiece& piece : plan_reads(checkpoint_, expert, layout_).pieces) {
         bytes += bytes_in_pages(piece);
       }
       staging_bytes_ = std::max(staging_bytes_, bytes);
@@ -112,7 +121,7 @@ class FolderSource final : public ExpertSource {
   const std::vector<ExpertKey>& keys() const override { return keys_; }
   bool direct() const override { return false; }
   std::vector<ExpertPiece> pieces(ExpertKey key) const override {
-    return plan_reads(checkpoint_, tensors_[index_.at(key)]).pieces;
+    return plan_reads(checkpoint_, tensors_[index_.at(key)], layout_).pieces;
   }
   uint64_t staging_bytes() const override { return staging_bytes_; }
 
@@ -120,7 +129,7 @@ class FolderSource final : public ExpertSource {
                 std::span<std::byte> slot) const override {
     CHECK_THAT(slot.size() >= layout_.bytes(), "{} of {}", slot.size(), layout_.bytes());
     const ExpertTensors& tensors = tensors_[index_.at(key)];
-    const ExpertPlan plan = plan_reads(checkpoint_, tensors);
+    const ExpertPlan plan = plan_reads(checkpoint_, tensors, layout_);
     CHECK_THAT(staged.size() == plan.pieces.size(), "{} of {}", staged.size(), plan.pieces.size());
     for (const ExpertPiece& piece : plan.pieces) {
       const Status unchanged = piece.file->unchanged();
@@ -130,7 +139,7 @@ class FolderSource final : public ExpertSource {
     for (size_t i = 0; i < tensors.size(); ++i) {
       const TensorInfo& tensor = *tensors[i];
       const std::byte* data = staged[plan.places[i].piece].data + plan.places[i].offset;
-      const auto rows = static_cast<uint32_t>(tensor.shape[0]);
+      const uint32_t rows = rows_of_tensors(layout_)[i].rows();
       const auto cols = static_cast<uint32_t>(tensor.shape[1]);
       if (!interleave_finite(layout_.dtype, data, rows, cols, out)) {
         return tl::unexpected(
@@ -139,6 +148,14 @@ class FolderSource final : public ExpertSource {
       out += matrix_bytes(layout_.dtype, rows, cols);
     }
     return {};
+  }
+
+  std::unique_ptr<ExpertSource> sliced(std::vector<ExpertKey> keys, RowSlice slice) const override {
+    std::vector<ExpertTensors> tensors;
+    for (const ExpertKey key : keys) tensors.push_back(tensors_[index_.at(key)]);
+    ExpertLayout layout = layout_;
+    layout.slice = slice;
+    return std::make_unique<FolderSource>(checkpoint_, layout, std::move(keys), std::move(tensors));
   }
 
  private:

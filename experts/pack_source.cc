@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "experts/key_index.h"
+#include "experts/pack_slice_source.h"
 #include "runtime/base/check.h"
 #include "runtime/base/hash.h"
 #include "storage/pack_reader.h"
@@ -15,22 +16,17 @@
 namespace switchyard {
 namespace {
 
-struct Extent {
-  std::shared_ptr<const InputFile> file;
-  uint64_t offset = 0;
-  uint64_t hash = 0;
-};
-
 class PackSource final : public ExpertSource {
  public:
-  PackSource(const ExpertLayout& layout, std::vector<ExpertKey> keys, std::vector<Extent> extents)
+  PackSource(const ExpertLayout& layout, std::vector<ExpertKey> keys,
+             std::vector<PackExtent> extents)
       : layout_(layout), keys_(std::move(keys)), index_(keys_), extents_(std::move(extents)) {}
 
   const ExpertLayout& layout() const override { return layout_; }
   const std::vector<ExpertKey>& keys() const override { return keys_; }
   bool direct() const override { return true; }
   std::vector<ExpertPiece> pieces(ExpertKey key) const override {
-    const Extent& extent = extents_[index_.at(key)];
+    const PackExtent& extent = extents_[index_.at(key)];
     return {{extent.file.get(), extent.offset, layout_.bytes()}};
   }
   uint64_t staging_bytes() const override { return layout_.slot_bytes(); }
@@ -38,21 +34,23 @@ class PackSource final : public ExpertSource {
   Status finish(ExpertKey key, std::span<const StagedPiece> staged,
                 std::span<std::byte> slot) const override {
     CHECK(staged.size() == 1 && staged[0].data == slot.data());
-    const Extent& extent = extents_[index_.at(key)];
-    Status status = extent.file->unchanged();
-    if (status && staged[0].hash != extent.hash) {
-      status =
-          fail(Code::kBadData, "damaged (checksum)", extent.file->path(), "pack the model again");
-    }
-    if (status) return {};
-    return tl::unexpected(in_expert(std::move(status).error(), key));
+    const PackExtent& extent = extents_[index_.at(key)];
+    return check_extent(extent, key, staged[0].hash, extent.hash);
+  }
+
+  std::unique_ptr<ExpertSource> sliced(std::vector<ExpertKey> keys, RowSlice slice) const override {
+    std::vector<PackExtent> extents;
+    for (const ExpertKey key : keys) extents.push_back(extents_[index_.at(key)]);
+    ExpertLayout layout = layout_;
+    layout.slice = slice;
+    return make_pack_slice_source(layout, std::move(keys), std::move(extents));
   }
 
  private:
   const ExpertLayout layout_;
   const std::vector<ExpertKey> keys_;
   const KeyIndex index_;
-  const std::vector<Extent> extents_;  // [keys]
+  const std::vector<PackExtent> extents_;  // [keys]
 };
 
 // The layout in which `section` says it is stored, if that is one of the given dimensions.
@@ -87,7 +85,7 @@ Result<std::unique_ptr<ExpertSource>> make_pack_source(const std::vector<PackRea
   CHECK(!volumes.empty() && hidden > 0 && intermediate > 0 && !keys.empty());
   const std::string hint = "pack the model again";
   std::optional<ExpertLayout> layout;
-  std::vector<Extent> extents;
+  std::vector<PackExtent> extents;
   extents.reserve(keys.size());
   for (const ExpertKey key : keys) {
     const PackReader& pack = volumes[volume_of(key, volumes.size())];

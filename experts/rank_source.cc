@@ -36,12 +36,15 @@ std::unique_ptr<ExpertSource> make_rank_source(const ExpertSource& all, const Pl
   CHECK(placement.holders.size() == layers.size() && rank < placement.ranks);
   std::vector<size_t> at_of_layer(layers.empty() ? 0 : layers.back() + size_t{1});
   for (size_t at = 0; at < layers.size(); ++at) at_of_layer[layers[at]] = at;
+  const uint32_t leader = placement.leader_of(rank);
   std::vector<ExpertKey> keys;
   for (const ExpertKey key : all.keys()) {
     const RankSet holders = placement.holders[at_of_layer[key.layer]][key.expert];
-    if ((holders >> rank & 1) != 0) keys.push_back(key);
+    if ((holders >> leader & 1) != 0) keys.push_back(key);
   }
   if (keys.empty()) keys.push_back(all.keys().front());
+  const RowSlice slice = placement.slice_of(rank);
+  if (slice.count > 1) return all.sliced(std::move(keys), slice);
   return std::make_unique<RankSource>(all, std::move(keys));
 }
 

@@ -171,6 +171,7 @@ class ReplicaSearch {
         if (!layers_[at].uses(expert)) continue;
         for (uint32_t rank = 0; rank < placement_.ranks; ++rank) {
           if ((placement_.holders[at][expert] >> rank & 1) != 0) continue;
+          if (placement_.leader_of(rank) != rank) continue;
           all.push(looked_at({.layer = at, .expert = expert, .rank = rank}));
         }
       }

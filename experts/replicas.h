@@ -12,7 +12,8 @@ namespace switchyard {
 // `base` with at most memory_share × (experts of all layers) further holders, and no rank with more
 // than its share of them (rounded up): one after the other those that save most copies a token when
 // its row lies on a good owner; how far they even out the ranks' work, in the layer and over all,
-// counts beside it. None is added that costs more than it saves. The same for the same input.
+// counts beside it. None is added that costs more than it saves, and none on a rank that helps
+// another: what its leader gets is cut for it too. The same for the same input.
 Placement replicate(const std::vector<LayerRoutes>& layers, Placement base, double memory_share);
 
 // The holders of one token's picks, [picks].

@@ -109,6 +109,23 @@ TEST(Replicate, OfEqualSavingsTakesTheOneThatEvensOutTheWork) {
   EXPECT_EQ(count.on, (std::vector<size_t>{0, 1}));
 }
 
+TEST(Replicate, PutsNothingOnRanksThatHelpOthers) {
+  const std::vector<LayerRoutes> layers = {hot_routes(6, 2, 300, 1), hot_routes(6, 2, 300, 2)};
+  const Placement base = place_by_order(plain_order(2, 6), 16, 8);
+  const Placement replicated = replicate(layers, base, 1);
+  EXPECT_GT(added(base, replicated).all, 0u);
+  EXPECT_EQ(replicated.leaders, base.leaders);
+  for (const auto& layer : replicated.holders) {
+    for (const RankSet holders : layer) {
+      for (uint32_t rank = 0; rank < 16; ++rank) {
+        if ((holders >> rank & 1) != 0) {
+          EXPECT_EQ(base.leader_of(rank), rank);
+        }
+      }
+    }
+  }
+}
+
 TEST(Replicate, AddsNothingWhereNothingIsGained) {
   const std::vector<LayerRoutes> layers = {hot_routes(32, 4, 100, 1)};
   const Placement base = plain(1, 32, 4), alone = plain(1, 32, 1);
