@@ -16,6 +16,7 @@
 #include "runtime/base/align.h"
 #include "runtime/base/units.h"
 #include "runtime/device/device.h"
+#include "runtime/engine/engine_needs.h"
 
 namespace switchyard {
 namespace {
@@ -51,15 +52,15 @@ Status choose_device(const EngineFlags& flags, EngineOptions& options) {
   return {};
 }
 
-// A share is one of the experts that a rank holds; a size is the process's.
+// A share is one of the experts that a rank holds; a size is the process's, whose ranks share it.
 Result<uint64_t> expert_bytes_max(const EngineFlags& flags, const ModelSource& source,
-                                  const World* world) {
+                                  const TeamOptions& team) {
   if (!flags.expert_memory) return UINT64_MAX;
-  const ExpertSource& experts = source.experts();
-  const uint64_t all = experts.keys().size() * experts.layout().slot_bytes();
+  const auto own = rank_experts(source, team);
+  const ExpertSource& experts = own ? *own : source.experts();
   auto bytes =
-      parse_size_or_share(*flags.expert_memory, all / (world != nullptr ? world->size() : 1));
-  if (bytes) *bytes /= flags.team.ranks.value_or(1);
+      parse_size_or_share(*flags.expert_memory, experts.keys().size() * experts.slot_bytes());
+  if (bytes) *bytes /= team.threads;
   if (!bytes) bytes.error().where = "--expert-memory";
   return bytes;
 }
@@ -108,7 +109,6 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
                                      uint32_t context, uint64_t other_bytes, World* world) {
   EngineOptions options;
   options.memory_bytes = TRY(memory_bytes(flags));
-  options.expert_bytes_max = TRY(expert_bytes_max(flags, source, world));
   options.threads = flags.threads ? *flags.threads : threads_of_rank();
   options.isa = flags.isa.value_or("");
   options.policy = flags.policy.value_or(options.policy);
@@ -125,6 +125,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   TRY_STATUS(choose_device(flags, options));
   options.chunk = flags.chunk.value_or(0);
   TRY_STATUS(choose_team(flags.team, source, world, options));
+  options.expert_bytes_max = TRY(expert_bytes_max(flags, source, options.team));
   options.context = context;
   options.other_bytes = other_bytes;
   return options;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "comm/world.h"
+#include "experts/expert_source.h"
 #include "experts/layer_routes.h"
 #include "experts/replicas.h"
 #include "experts/trace_file.h"
@@ -53,16 +54,17 @@ Result<Placement> choose_placement(const std::string& name, const ModelSource& s
                                    uint32_t ranks, const std::optional<RoutingTrace>& trace) {
   const ExpertOrder& order = source.expert_order();
   const uint32_t experts = source.spec().moe.experts;
-  if (name == "grouped") return place_by_order(order, ranks);
-  if (name == "plain") return place_by_order(plain_order(order.size(), experts), ranks);
+  const uint32_t slices = source.experts().layout().slices_max();
+  if (name == "grouped") return place_by_order(order, ranks, slices);
+  if (name == "plain") return place_by_order(plain_order(order.size(), experts), ranks, slices);
   if (const auto seed = random_seed(name)) {
-    return place_at_random(order.size(), experts, ranks, *seed);
+    return place_at_random(order.size(), experts, ranks, *seed, slices);
   }
   if (name == "replicated") {
     if (!trace) return fail_unlearned("--placement replicated");
     std::vector<LayerRoutes> layers;
     for (size_t at = 0; at < order.size(); ++at) layers.push_back(routes_of(*trace, at));
-    return replicate(layers, place_by_order(order, ranks), kReplicaShare);
+    return replicate(layers, place_by_order(order, ranks, slices), kReplicaShare);
   }
   return fail(Code::kUsage, fmt::format("no placement is named '{}'", name), "--placement",
               "plain, grouped, replicated or random[:SEED]");

@@ -30,14 +30,14 @@ void add_bytes(const std::vector<uint64_t>& bytes_to, std::vector<uint64_t>& row
   for (size_t to = 0; to < bytes_to.size(); ++to) row[to] += bytes_to[to];
 }
 
-void add(const LayerTraffic& layer, size_t rank, TrafficSums& sums) {
+void add(const LayerTraffic& layer, uint64_t slices, size_t rank, TrafficSums& sums) {
   sums.tokens += layer.tokens;
   sums.copies_out += layer.copies_out;
   sums.copies_to_nodes += layer.copies_to_nodes;
   sums.copies_back += layer.copies_back;
   sums.picks += layer.picks;
   sums.picks_here += layer.picks_here;
-  sums.computed[rank] += layer.computed;
+  sums.computed[rank] += ratio(layer.computed, slices);
   if (rank == 0) {
     sums.steps += layer.steps;
     sums.gathers += layer.gathers;
@@ -91,8 +91,8 @@ double TrafficSums::copies_back_per_token() const { return ratio(copies_back, to
 double TrafficSums::local_rate() const { return ratio(picks_here, picks); }
 
 double TrafficSums::imbalance() const {
-  const uint64_t all = std::accumulate(computed.begin(), computed.end(), uint64_t{0});
-  return all > 0 ? ratio(std::ranges::max(computed) * computed.size(), all) : 1;
+  const double all = std::accumulate(computed.begin(), computed.end(), 0.0);
+  return all > 0 ? std::ranges::max(computed) * static_cast<double>(computed.size()) / all : 1;
 }
 
 uint64_t TrafficSums::all_bytes() const {
@@ -107,7 +107,7 @@ std::vector<TrafficSums> traffic_by_layer(const std::vector<RankReport>& ranks) 
     const Traffic& traffic = ranks[rank].traffic;
     if (layers.size() < traffic.size()) layers.resize(traffic.size(), empty_sums(ranks.size()));
     for (size_t layer = 0; layer < traffic.size(); ++layer)
-      add(traffic[layer], rank, layers[layer]);
+      add(traffic[layer], ranks[rank].slices, rank, layers[layer]);
   }
   return layers;
 }
@@ -115,7 +115,9 @@ std::vector<TrafficSums> traffic_by_layer(const std::vector<RankReport>& ranks) 
 TrafficSums traffic_sums(const std::vector<RankReport>& ranks) {
   TrafficSums sums = empty_sums(ranks.size());
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
-    for (const LayerTraffic& layer : ranks[rank].traffic) add(layer, rank, sums);
+    for (const LayerTraffic& layer : ranks[rank].traffic) {
+      add(layer, ranks[rank].slices, rank, sums);
+    }
     add_bytes(ranks[rank].attention_bytes_to, sums.bytes[rank]);
   }
   return sums;
@@ -139,6 +141,7 @@ Json traffic_json(Layout layout, const std::vector<RankReport>& ranks) {
   json["by_rank"] = Json::array();
   for (const RankReport& rank : ranks) {
     json["by_rank"].push_back({{"experts", rank.experts},
+                               {"slices", rank.slices},
                                {"hits", rank.expert_hits},
                                {"misses", rank.expert_misses},
                                {"bytes_read", rank.expert_bytes_read},

@@ -16,7 +16,7 @@ struct TrafficSums {
   uint64_t copies_out = 0, copies_to_nodes = 0, copies_back = 0;
   uint64_t picks = 0, picks_here = 0;
   uint64_t steps = 0, gathers = 0;  // exchanges of a layer; those that sent all rows to all
-  std::vector<uint64_t> computed;   // [ranks] experts of tokens
+  std::vector<double> computed;     // [ranks] experts of tokens, slices as parts of one
   std::vector<std::vector<uint64_t>> bytes;  // [source][destination]
 
   double copies_per_token() const;

@@ -7,9 +7,7 @@
 #include <array>
 #include <cstring>
 
-#include "experts/rank_source.h"
 #include "experts/staged_source.h"
-#include "runtime/base/align.h"
 #include "runtime/base/byte_fields.h"
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
@@ -17,6 +15,7 @@
 #include "runtime/base/spans.h"
 #include "runtime/device/device.h"
 #include "runtime/engine/engine_impl.h"
+#include "runtime/engine/engine_needs.h"
 #include "runtime/engine/round_rates.h"
 #include "runtime/kernels/kernel_table.h"
 #include "storage/faulty_queue.h"
@@ -25,8 +24,6 @@
 
 namespace switchyard {
 namespace {
-
-constexpr uint32_t kChunkDefault = 512;
 
 PredictorShape predictor_shape(const ModelSpec& spec) {
   return {spec.sparse_layers(), spec.moe.experts, spec.moe.top_k};
@@ -64,99 +61,10 @@ Result<std::unique_ptr<Foresight>> make_foresight(const ModelSpec& spec,
   return std::make_unique<Foresight>(std::move(predictor), shape, spec.router_layers());
 }
 
-// What this rank holds of the experts; null: all of the source's.
-std::unique_ptr<ExpertSource> rank_experts(const ModelSource& source, const TeamOptions& team) {
-  if (team.alone()) return nullptr;
-  return make_rank_source(source.experts(), team.placement, source.spec().router_layers(),
-                          team.rank());
-}
-
-// The model as its keys and values see it: with the heads of this rank, of which a rank without any
-// still counts one.
-ModelSpec kv_spec(const ModelSpec& spec, const TeamOptions& team) {
-  ModelSpec part = spec;
-  if (!team.splits_heads()) return part;
-  const HeadRange heads = heads_of(team.rank(), team.ranks(), spec.attention.kv_heads);
-  part.attention.heads = std::max(heads.count, 1U) * spec.attention.group_heads();
-  part.attention.kv_heads = std::max(heads.count, 1U);
-  return part;
-}
-
-uint32_t sequences_here(const EngineOptions& options) {
-  if (options.team.splits_heads()) return options.sequences;
-  return static_cast<uint32_t>(ceil_div(options.sequences, options.team.ranks()));
-}
-
-// Keys and values take slots from experts as they grow, unless the experts' share is given.
-KvCache::Needs kv_needs(const ModelSource& source, const EngineOptions& options) {
-  const bool elastic = options.expert_bytes_max == UINT64_MAX;
-  return KvCache::needs(kv_spec(source.spec(), options.team), options.context,
-                        sequences_here(options), elastic ? source.experts().slot_bytes() : 0);
-}
-
-OwnerShape owner_shape(const ModelSpec& spec, uint32_t ranks, uint32_t rows) {
-  OwnerShape shape{.hidden = spec.hidden, .rows_max = rows, .leaves = spec.attention.kv_heads};
-  for (uint32_t rank = 0; rank < ranks; ++rank) {
-    std::vector<uint32_t>& firsts = shape.nodes_of_rank.emplace_back();
-    for (const HeadRange node : head_nodes(heads_of(rank, ranks, shape.leaves), shape.leaves)) {
-      firsts.push_back(node.first);
-    }
-  }
-  return shape;
-}
-
-// Half of so many rows, each rank's rounded down.
-uint32_t second_pass_rows(uint32_t rows) { return rows / 2; }
-
-// What the exchanges of a team take for a row of a step.
-uint64_t exchange_row_bytes(const ModelSpec& spec, const TeamOptions& team) {
-  if (team.alone()) return 0;
-  uint64_t bytes = ExpertExchange::bytes({spec.hidden, spec.moe.top_k, 1}, team.ranks());
-  bytes += bytes / 2;  // the second pass
-  if (team.splits_heads()) {
-    const OwnerShape shape = owner_shape(spec, team.ranks(), 1);
-    bytes += OwnerExchange::bytes(shape, team.rank());
-    bytes += shape.nodes_of_rank[team.rank()].size() * padded(spec.hidden) * sizeof(float);
-  }
-  return bytes;
-}
-
-Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions& options,
-                                 const Foresight* foresight) {
-  CHECK(options.context >= 1 && options.sequences >= 1);
-  const ModelSpec& spec = source.spec();
-  const auto part = rank_experts(source, options.team);
-  const ExpertSource& experts = part ? *part : source.experts();
-  const auto workspace = [&](uint32_t rows, uint32_t logits) {
-    return Workspace::bytes(spec, rows, logits);
-  };
-  MemoryNeeds needs;
-  needs.dense_bytes = TRY(DenseWeights::bytes(source));
-  const KvCache::Needs kv = kv_needs(source, options);
-  needs.kv_bytes = kv.own_bytes;
-  needs.kv_slots = kv.pieces;
-  needs.other_bytes = options.other_bytes + RouterProbe::bytes(spec, Foresight::kTokensMax) +
-                      (foresight ? foresight->bytes() : 0);
-  needs.activation_bytes = workspace(0, 0);
-  needs.activation_row_bytes =
-      workspace(1, 0) - workspace(0, 0) + exchange_row_bytes(spec, options.team);
-  needs.logits_row_bytes = workspace(0, 1) - workspace(0, 0);
-  if (options.team.splits_heads()) needs.logits_row_bytes *= 2;  // parts come from everywhere
-  needs.slot_bytes = experts.slot_bytes();
-  needs.staging_bytes = experts.direct() ? 0 : experts.staging_bytes();
-  needs.experts = static_cast<uint32_t>(experts.keys().size());
-  needs.slots_min = std::min(spec.moe.top_k, needs.experts);
-  needs.chunk_min = options.sequences;
-  needs.chunk_wanted =
-      std::max(options.chunk == 0 ? kChunkDefault : options.chunk, needs.chunk_min);
-  needs.chunk_wanted =
-      std::max(needs.chunk_min, std::min(needs.chunk_wanted, options.context * options.sequences));
-  needs.expert_bytes_max = options.expert_bytes_max;
-  return needs;
-}
+uint64_t bytes_of(const Foresight* foresight) { return foresight ? foresight->bytes() : 0; }
 
 Result<ExpertCacheOptions> cache_options(const ModelSource& source, const EngineOptions& options,
-                                         const MemoryPlan& plan) {
+                                         const ExpertSource& experts, const MemoryPlan& plan) {
   const ModelSpec& spec = source.spec();
   ExpertCacheOptions cache;
   cache.slots = plan.slots + plan.kv_slots;
@@ -167,8 +75,7 @@ Result<ExpertCacheOptions> cache_options(const ModelSource& source, const Engine
   cache.device = options.device.get();
   cache.memory_bytes_per_second = options.memory_bytes_per_second;
   if (options.prefetch) {
-    cache.prefetch_bytes_per_step =
-        source.experts().expert_bytes() * spec.moe.top_k * spec.sparse_layers();
+    cache.prefetch_bytes_per_step = experts.expert_bytes() * spec.moe.top_k * spec.sparse_layers();
   }
   if (!options.faults.empty() || options.drive_bytes_per_second > 0) {
     cache.wrap_queue = TRY(drive_in_front(source, options));
@@ -207,6 +114,7 @@ Result<std::vector<TeamFact>> team_facts(const ModelSource& source, const Engine
   for (const auto& layer : team.placement.holders) {
     placement = placement * 31 + hash_bytes(std::as_bytes(std::span(layer)));
   }
+  placement = placement * 31 + hash_bytes(std::as_bytes(std::span(team.placement.leaders)));
   facts.push_back({"model", hash_hex(hash_text(config.value_or("")))});
   facts.push_back({"set of weights", TRY(sample_weights(source))});
   std::string nodes = "by host";
@@ -256,7 +164,8 @@ Engine::~Engine() { impl_->end_team(); }
 
 Result<MemoryPlan> Engine::plan(const ModelSource& source, const EngineOptions& options) {
   const auto foresight = TRY(make_foresight(source.spec(), options));
-  return plan_memory(TRY(memory_needs(source, options, foresight.get())), options.memory_bytes);
+  return plan_memory(TRY(memory_needs(source, options, bytes_of(foresight.get()))),
+                     options.memory_bytes);
 }
 
 uint32_t Engine::kv_slots(const ModelSource& source, const EngineOptions& options,
@@ -268,7 +177,7 @@ uint32_t Engine::kv_slots(const ModelSource& source, const EngineOptions& option
 
 Result<uint64_t> Engine::minimum_bytes(const ModelSource& source, const EngineOptions& options) {
   const auto foresight = TRY(make_foresight(source.spec(), options));
-  return minimum_memory_bytes(TRY(memory_needs(source, options, foresight.get())));
+  return minimum_memory_bytes(TRY(memory_needs(source, options, bytes_of(foresight.get()))));
 }
 
 // Which heads are computed here, and the exchanges with other ranks, for steps of plan.chunk rows.
@@ -284,6 +193,9 @@ void Engine::Impl::join_team(const ModelSource& source) {
       exchanges.push_back(std::make_unique<ExpertExchange>(
           *team.world, ExchangeShape{spec.hidden, spec.moe.top_k, rows}, *team.topology));
     }
+  }
+  if (const auto shape = slice_shape(spec, team, plan.chunk)) {
+    slice_exchange = std::make_unique<SliceExchange>(*team.world, *shape);
   }
   if (team.splits_heads()) {
     owner_exchange =
@@ -301,7 +213,8 @@ void Engine::Impl::join_team(const ModelSource& source) {
   std::vector<ExpertExchange*> of_passes;
   for (const auto& exchange : exchanges) of_passes.push_back(exchange.get());
   if (of_passes.empty()) of_passes.push_back(nullptr);
-  moe = std::make_unique<MoeBlock>(spec, source.expert_order(), placement, team.rank(), of_passes);
+  moe = std::make_unique<MoeBlock>(spec, source.expert_order(), placement, team.rank(), of_passes,
+                                   slice_exchange.get());
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
@@ -320,8 +233,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
   const Kernels* kernels = TRY(select_kernels(options.isa));
   TRY_STATUS(check_device(options.device.get()));
   auto foresight = TRY(make_foresight(source.spec(), options));
-  MemoryPlan plan =
-      TRY(plan_memory(TRY(memory_needs(source, options, foresight.get())), options.memory_bytes));
+  MemoryPlan plan = TRY(plan_memory(TRY(memory_needs(source, options, bytes_of(foresight.get()))),
+                                    options.memory_bytes));
   uint32_t logits_rows = plan.logits_rows;
   if (!options.team.alone()) {
     TRY_STATUS(agree(*options.team.world, TRY(team_facts(source, options))));
@@ -334,6 +247,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
     known.team.topology = TRY(find_topology(*options.team.world));
   }
   auto own = rank_experts(source, options.team);
+  if (own) TRY_STATUS(own->verify());
   std::unique_ptr<ExpertSource> staged;
   if (!options.stage.empty()) {
     staged = TRY(stage_experts(own ? *own : source.experts(), options.stage, {}));
@@ -354,7 +268,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
   };
   impl->weights = TRY(DenseWeights::load(source, report));
   impl->workspace = TRY(Workspace::create(impl->spec, plan.chunk, plan.logits_rows));
-  const ExpertCacheOptions of_cache = TRY(cache_options(source, options, plan));
+  const ExpertCacheOptions of_cache = TRY(cache_options(source, options, experts, plan));
   impl->cache = TRY(ExpertCache::create(experts, of_cache));
   TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(plan.dense_bytes + done); }));
   impl->load_bytes = plan.dense_bytes + fill_bytes;
@@ -365,7 +279,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
        .take_back = [cache = impl->cache.get()](auto slot) { cache->take_back(slot); }}));
   impl->join_team(source);
   if (!options.team.alone()) {
-    const bool fits = plan.slots >= experts.keys().size();
+    const bool fits = plan.slots >= experts.keys().size() && !impl->slice_exchange;
     impl->may_halve = TRY(agree_on_least(*options.team.world, fits ? 1 : 0)) != 0;
   }
   if (!options.team.alone() && options.team.layout == Layout::kAuto) {

@@ -69,7 +69,8 @@ struct RankReport {
   uint64_t expert_hits = 0;
   uint64_t expert_misses = 0;
   uint64_t expert_bytes_read = 0;
-  uint64_t experts = 0;  // that it holds
+  uint64_t experts = 0;  // that it holds …
+  uint64_t slices = 1;   // … of each the slice of one among so many ranks
   uint64_t peak_rss_bytes = 0;
   Traffic traffic = {};
   // Bytes to each rank for attention whose heads are split; empty: they are not.

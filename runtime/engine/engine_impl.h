@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/owner_exchange.h"
+#include "comm/slice_exchange.h"
 #include "experts/expert_cache.h"
 #include "experts/expert_source.h"
 #include "runtime/device/worker_pool.h"
@@ -77,6 +78,7 @@ class Engine::Impl {
   std::shared_ptr<Device> device;  // null: none
   std::unique_ptr<ExpertCache> cache;
   std::vector<std::unique_ptr<ExpertExchange>> exchanges;  // null: alone
+  std::unique_ptr<SliceExchange> slice_exchange;           // null: experts here are whole
   std::unique_ptr<OwnerExchange> owner_exchange;           // null: heads are not split
   std::unique_ptr<MoeBlock> moe;
   AttentionPart attention;
@@ -91,7 +93,7 @@ class Engine::Impl {
   uint32_t layer_now = 0;   // that is computed
   uint32_t router_now = 0;  // the next one of the layers that have routers
   bool halves_now = false;
-  bool may_halve = false;  // all ranks' experts are in memory: a layer may be asked twice
+  bool may_halve = false;  // all ranks' experts are whole and in memory: a layer may be asked twice
   PassChoice pass_choice;
   RoundRates links;  // where the layout is to be chosen
   EngineCounters counters;

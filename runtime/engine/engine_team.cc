@@ -20,7 +20,7 @@ std::string encode(const RankReport& report) {
   std::string out;
   for (const uint64_t value :
        {report.expert_hits, report.expert_misses, report.expert_bytes_read, report.experts,
-        report.peak_rss_bytes, uint64_t{report.traffic.size()}}) {
+        report.slices, report.peak_rss_bytes, uint64_t{report.traffic.size()}}) {
     put(out, value);
   }
   for (const LayerTraffic& layer : report.traffic) {
@@ -42,7 +42,7 @@ Result<RankReport> decode_report(std::string_view bytes) {
   RankReport report;
   uint64_t layers = 0;
   for (uint64_t* value : {&report.expert_hits, &report.expert_misses, &report.expert_bytes_read,
-                          &report.experts, &report.peak_rss_bytes, &layers}) {
+                          &report.experts, &report.slices, &report.peak_rss_bytes, &layers}) {
     *value = cursor.number<uint64_t>();
   }
   for (uint64_t i = 0; i < layers && cursor.ok(); ++i) {
@@ -100,6 +100,7 @@ Status Engine::Impl::obey(const RankCommand& command) {
       cache->reset_counters();
       counters = {};
       for (const auto& exchange : exchanges) exchange->reset_traffic();
+      if (slice_exchange) slice_exchange->reset_traffic();
       if (owner_exchange) owner_exchange->reset_traffic();
       return {};
     case RankCommand::Kind::kReport:
@@ -131,8 +132,10 @@ RankReport Engine::Impl::rank_report() const {
                     .expert_misses = of_cache.misses,
                     .expert_bytes_read = of_cache.bytes_read,
                     .experts = experts,
+                    .slices = expert_source.layout().slice.count,
                     .peak_rss_bytes = peak_resident_bytes()};
   for (const auto& exchange : exchanges) add_traffic(exchange->traffic(), report.traffic);
+  if (slice_exchange) add_traffic(slice_exchange->traffic(), report.traffic);
   if (owner_exchange) report.attention_bytes_to = owner_exchange->bytes_to();
   return report;
 }

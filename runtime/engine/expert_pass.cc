@@ -32,6 +32,7 @@ Status ExpertPass::dispatch(const ExpertLayer& layer, const ExchangeStep& step, 
                             uint32_t count, const Workspace& workspace) {
   const uint32_t k = spec_.moe.top_k;
   layer_ = layer;
+  step_ = step.number;
   first_ = first;
   plan_ = plan_dispatch({.routed = {workspace.routed + size_t{first} * k, size_t{count} * k},
                          .top_k = k,
@@ -92,6 +93,11 @@ void ExpertPass::fill_buckets(Workspace& workspace) {
 
 Status ExpertPass::compute(const Compute& compute, ExpertCache& cache, Workspace& workspace,
                            uint64_t& weight_bytes, const std::function<void()>& while_reading) {
+  if (sliced_ != nullptr) {
+    CHECK(pick_base_ == 0);  // in one pass
+    return sliced_->compute(compute, {step_, layer_.layer, x_, stride_, bucket_begin_}, cache,
+                            workspace, weight_bytes, while_reading);
+  }
   // A step whose cycle of experts does not fit the slots would push out everything: it sweeps. A
   // single row follows the policy, which knows what comes again.
   const bool overflows = active_.size() * spec_.sparse_layers() > cache.slots();

@@ -11,6 +11,7 @@
 #include "runtime/base/result.h"
 #include "runtime/engine/compute.h"
 #include "runtime/engine/model_spec.h"
+#include "runtime/engine/sliced_experts.h"
 #include "runtime/engine/workspace.h"
 
 namespace switchyard {
@@ -27,9 +28,11 @@ struct ExpertLayer {
 // of two passes may take turns, so that one computes while the other's rows travel.
 class ExpertPass {
  public:
-  // `exchange` outlives the pass and is null where one rank is all there is.
-  ExpertPass(const ModelSpec& spec, uint32_t rank, uint32_t ranks, ExpertExchange* exchange)
-      : spec_(spec), rank_(rank), ranks_(ranks), exchange_(exchange) {}
+  // `exchange` outlives the pass and is null where one rank is all there is, `sliced` where this
+  // one computes whole experts.
+  ExpertPass(const ModelSpec& spec, uint32_t rank, uint32_t ranks, ExpertExchange* exchange,
+             SlicedExperts* sliced)
+      : spec_(spec), rank_(rank), ranks_(ranks), exchange_(exchange), sliced_(sliced) {}
 
   // Rows [first, first + count) of workspace.normed, routed; begins to bring them where they are
   // needed. As ExpertExchange::dispatch().
@@ -62,7 +65,9 @@ class ExpertPass {
   const ModelSpec& spec_;
   const uint32_t rank_, ranks_;
   ExpertExchange* const exchange_;
+  SlicedExperts* const sliced_;
   ExpertLayer layer_;
+  uint32_t step_ = 0;
   uint32_t first_ = 0;                  // own row
   DispatchPlan plan_;                   // of own rows
   const float* x_ = nullptr;            // rows to compute, own ones first

@@ -28,7 +28,7 @@ uint64_t dense_mlp(const Compute& compute, const ModelSpec& spec, const LayerWei
 }
 
 MoeBlock::MoeBlock(const ModelSpec& spec, const ExpertOrder& order, const Placement& placement,
-                   uint32_t rank, std::span<ExpertExchange* const> exchanges)
+                   uint32_t rank, std::span<ExpertExchange* const> exchanges, SliceExchange* slices)
     : spec_(spec),
       placement_(placement),
       router_of_layer_(spec.layers.size()),
@@ -44,8 +44,9 @@ MoeBlock::MoeBlock(const ModelSpec& spec, const ExpertOrder& order, const Placem
       leaf[order[at][place]] = static_cast<uint16_t>(place);
     }
   }
+  if (slices != nullptr) sliced_.emplace(spec, *slices);
   for (ExpertExchange* exchange : exchanges) {
-    passes_.emplace_back(spec, rank, placement.ranks, exchange);
+    passes_.emplace_back(spec, rank, placement.ranks, exchange, sliced_ ? &*sliced_ : nullptr);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -27,9 +28,10 @@ uint64_t dense_mlp(const Compute& compute, const ModelSpec& spec, const LayerWei
 class MoeBlock {
  public:
   // `placement` as the model's layers that have routers. `exchanges`, one for each pass that rows
-  // may take together, two at most, outlive the block; one null where one rank is all there is.
+  // may take together, two at most, outlive the block; one null where one rank is all there is. So
+  // does `slices`, null where this rank computes whole experts.
   MoeBlock(const ModelSpec& spec, const ExpertOrder& order, const Placement& placement,
-           uint32_t rank, std::span<ExpertExchange* const> exchanges);
+           uint32_t rank, std::span<ExpertExchange* const> exchanges, SliceExchange* slices);
 
   struct Calls {
     // Replaces what the router chose, [count, top-k]; may be empty.
@@ -67,6 +69,7 @@ class MoeBlock {
   const Placement& placement_;
   std::vector<uint32_t> router_of_layer_;              // [layers] in the placement
   std::vector<std::vector<uint16_t>> leaf_of_expert_;  // [layers][expert] places in the trees
+  std::optional<SlicedExperts> sliced_;
   std::vector<ExpertPass> passes_;
 };
 

@@ -44,25 +44,28 @@ struct Setting {
   }
 };
 
-// A few experts of each layer on two ranks.
+// A few experts of each layer on two ranks, or groups of them.
 Placement with_replicas(Placement placement) {
   for (auto& layer : placement.holders) {
     for (size_t expert = 0; expert < layer.size(); expert += 3) {
-      layer[expert] |= RankSet{1} << (expert + 1) % placement.ranks;
+      const auto other = static_cast<uint32_t>((expert + 1) % placement.ranks);
+      layer[expert] |= RankSet{1} << placement.leader_of(other);
     }
   }
   return placement;
 }
 
-Placement placement_of(const Setting& setting, const ExpertOrder& order) {
+Placement placement_of(const Setting& setting, const ModelSource& source) {
+  const ExpertOrder& order = source.expert_order();
+  const uint32_t slices = source.experts().layout().slices_max();
   const auto experts = static_cast<uint32_t>(order.front().size());
   if (setting.placement == "plain") {
-    return place_by_order(plain_order(order.size(), experts), setting.ranks);
+    return place_by_order(plain_order(order.size(), experts), setting.ranks, slices);
   }
   if (setting.placement == "random") {
-    return place_at_random(order.size(), experts, setting.ranks, 7);
+    return place_at_random(order.size(), experts, setting.ranks, 7, slices);
   }
-  const Placement grouped = place_by_order(order, setting.ranks);
+  const Placement grouped = place_by_order(order, setting.ranks, slices);
   return setting.placement == "replicated" ? with_replicas(grouped) : grouped;
 }
 
@@ -84,7 +87,7 @@ EngineOptions options_of(const ModelSource& source, const Setting& setting) {
   if (!setting.topology.empty()) {
     options.team.topology = parse_topology(setting.topology, setting.ranks).value();
   }
-  options.team.placement = placement_of(setting, source.expert_order());
+  options.team.placement = placement_of(setting, source);
   return options;
 }
 

@@ -45,6 +45,17 @@ TEST(TrafficReport, AddsUpWhatRanksDid) {
   EXPECT_EQ(layout_used(Layout::kAuto, sums), "A");
 }
 
+TEST(TrafficReport, ASliceIsPartOfAnExpertsWork) {
+  std::vector<RankReport> ranks = two_ranks();  // 15 and 25 experts of tokens
+  ranks.push_back(ranks[1]);
+  for (RankReport& rank : ranks) {
+    for (LayerTraffic& layer : rank.traffic) layer.bytes_to.resize(3);
+  }
+  ranks[1].slices = ranks[2].slices = 2;
+  EXPECT_DOUBLE_EQ(traffic_sums(ranks).imbalance(), 15.0 * 3 / 40);
+  EXPECT_EQ(traffic_json(Layout::kA, ranks)["by_rank"][2]["slices"], 2);
+}
+
 TEST(TrafficReport, SaysWhatLayersReallyUsed) {
   std::vector<RankReport> ranks = two_ranks();
   ranks[0].traffic[1].gathers = 1;
