@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "comm/simulated_world.h"
+#include "experts/expert_source.h"
 #include "runtime/base/hash.h"
 #include "runtime/base/prng.h"
 #include "tests/e2e/models.h"
@@ -27,7 +28,8 @@ constexpr uint64_t kSchedules = 280;
 constexpr uint64_t kSchedules = 1400;
 #endif
 constexpr uint64_t kShards = 4;
-constexpr std::array kModels = {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe"};
+constexpr std::array kModels = {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "mixtral-swa"};
+constexpr const char* kSliced = "mixtral-swa";  // on more ranks than its layers have experts
 
 EngineOptions options_of(const ModelSource& source, World* world, uint64_t seed) {
   EngineOptions options;
@@ -43,11 +45,12 @@ EngineOptions options_of(const ModelSource& source, World* world, uint64_t seed)
   team.world = world;
   team.layout = Layout{static_cast<uint8_t>(prng.below(4))};
   team.owners = {.kind = OwnerKind{static_cast<uint8_t>(prng.below(4))}, .seed = seed};
-  team.placement = place_by_order(source.expert_order(), world->size());
+  const uint32_t slices = source.experts().layout().slices_max();
+  team.placement = place_by_order(source.expert_order(), world->size(), slices);
   if (prng.below(2) == 0) {
     const auto experts = static_cast<uint32_t>(source.expert_order().front().size());
     team.placement =
-        place_at_random(source.expert_order().size(), experts, world->size(), seed + 1);
+        place_at_random(source.expert_order().size(), experts, world->size(), seed + 1, slices);
   }
   return options;
 }
@@ -104,8 +107,8 @@ bool is_named(const Error& error, const SimulatedFault& fault, uint32_t rank) {
 // One schedule; how many ranks failed.
 uint32_t run_schedule(uint64_t seed) {
   Prng prng(seed);
-  const auto ranks = static_cast<uint32_t>(2 + prng.below(3));
   const std::string model = kModels[seed / 7 % kModels.size()];
+  const auto ranks = static_cast<uint32_t>((model == kSliced ? 5 : 2) + prng.below(3));
   const ModelSource& source = open_model(test_model(model), "folder");
   const std::string& right = right_hash(source, model);
   const SimulatedOptions simulated = draw_options(seed, ranks);

@@ -14,6 +14,7 @@
 #include "experts/expert_source.h"
 #include "experts/rank_source.h"
 #include "runtime/base/hash.h"
+#include "storage/input_file.h"
 #include "tests/comm/run_line.h"
 #include "tests/e2e/damage.h"
 #include "tests/e2e/models.h"
@@ -65,7 +66,8 @@ std::string single_hash() {
 class SlicedTeam : public testing::TestWithParam<std::tuple<std::string, uint32_t>> {};
 
 TEST_P(SlicedTeam, EveryRankComputesItsSlices) {
-  const auto& [kind, ranks] = GetParam();
+  const std::string kind = std::get<0>(GetParam());
+  const uint32_t ranks = std::get<1>(GetParam());
   const ModelSource& source = open_model(test_model(kModel), kind);
   TestTeam team(source, ranks, [&](uint32_t) { return options_of(source, ranks); });
   EXPECT_EQ(logits_hash(team.engine()), single_hash());
@@ -93,7 +95,8 @@ TEST_P(SlicedTeam, EveryRankComputesItsSlices) {
 
 // One slot in which the slices of three layers take turns; the drive's errors are tried again.
 TEST_P(SlicedTeam, PagesItsSlices) {
-  const auto& [kind, ranks] = GetParam();
+  const std::string kind = std::get<0>(GetParam());
+  const uint32_t ranks = std::get<1>(GetParam());
   const ModelSource& source = open_model(test_model(kModel), kind);
   const TempFolder folder;
   for (const bool staged : {false, true}) {
