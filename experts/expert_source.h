@@ -32,7 +32,7 @@ uint64_t bytes_in_pages(const ExpertPiece& piece);
 struct StagedPiece {
   const std::byte* data = nullptr;
   uint64_t bytes = 0;
-  uint64_t hash = 0;  // hash_bytes() of them, when the source is direct
+  uint64_t hash = 0;  // when the source is direct, hash_bytes() of all pieces together
 };
 
 class ExpertSource {
@@ -46,8 +46,8 @@ class ExpertSource {
   // The experts there are, by layer, then in expert order: the order in which slots are filled.
   virtual const std::vector<ExpertKey>& keys() const = 0;
 
-  // True when the one piece of every expert starts on a page boundary and is kernel-ready: it is
-  // read straight into its slot.
+  // True when the pieces of every expert, one after the other, are kernel-ready, each begins on a
+  // page boundary and only the last one ends elsewhere: they are read straight into its slot.
   virtual bool direct() const = 0;
   // One to three pieces.
   virtual std::vector<ExpertPiece> pieces(ExpertKey key) const = 0;

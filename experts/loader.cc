@@ -77,7 +77,7 @@ void ExpertLoader::start(ExpertKey key, SlotIndex slot, std::span<std::byte> mem
     load.target = staging_.subspan(index * bytes, bytes);
   }
   CHECK(!load.pieces.empty());
-  if (source_.direct()) load.landed.resize(ceil_div(load.pieces.front().bytes, chunk_bytes_));
+  if (source_.direct()) load.landed.resize(chunks(load));
   to_offer(urgency).push_back(index);
 }
 
@@ -115,7 +115,8 @@ void ExpertLoader::prepare(Load& load, ReadOp& op) const {
   op.offset = offset;
   op.target = load.target.subspan(load.target_at, bytes);
   op.bytes_needed = static_cast<uint32_t>(std::min(bytes, piece.offset + piece.bytes - offset));
-  op.tag = static_cast<uint64_t>(&load - loads_.data());
+  const auto index = static_cast<uint64_t>(&load - loads_.data());
+  op.tag = uint64_t{load.chunks_offered++} << 32 | index;
   load.target_at += bytes;
   load.piece_at += bytes;
   if (load.piece_at == in_pages) {
@@ -139,20 +140,28 @@ void ExpertLoader::top_up(std::vector<uint32_t>& to_offer, size_t in_flight_max)
   to_offer.erase(to_offer.begin(), to_offer.begin() + static_cast<ptrdiff_t>(offered_whole));
 }
 
+uint32_t ExpertLoader::chunks(const Load& load) const {
+  uint64_t count = 0;
+  for (const ExpertPiece& piece : load.pieces) {
+    count += ceil_div(bytes_in_pages(piece), chunk_bytes_);
+  }
+  return static_cast<uint32_t>(count);
+}
+
 // Checksums are taken while further chunks are under way, in the order of the bytes.
 void ExpertLoader::hash_landed(Load& load, const ReadOp& op) const {
-  const uint64_t bytes = load.pieces.front().bytes;
-  load.landed[(op.offset - load.pieces.front().offset) / chunk_bytes_] = true;
-  for (; load.chunks_hashed < load.landed.size() && load.landed[load.chunks_hashed];
+  load.landed[op.tag >> 32] = op.bytes_needed;
+  for (; load.chunks_hashed < load.landed.size() && load.landed[load.chunks_hashed] > 0;
        ++load.chunks_hashed) {
-    const uint64_t begin = uint64_t{load.chunks_hashed} * chunk_bytes_;
-    load.hasher.update(load.target.subspan(begin, std::min<uint64_t>(chunk_bytes_, bytes - begin)));
+    const uint32_t bytes = load.landed[load.chunks_hashed];
+    load.hasher.update(load.target.subspan(load.bytes_hashed, bytes));
+    load.bytes_hashed += bytes;
   }
 }
 
 void ExpertLoader::take_in(std::span<ReadOp* const> done) {
   for (ReadOp* op : done) {
-    const auto index = static_cast<uint32_t>(op->tag);
+    const auto index = static_cast<uint32_t>(op->tag);  // its lower half
     Load& load = loads_[index];
     CHECK(load.reads_in_flight > 0);
     load.reads_in_flight -= 1;

@@ -84,9 +84,11 @@ class ExpertLoader {
     uint64_t piece_at = 0;   // … its bytes in pages offered so far …
     uint64_t target_at = 0;  // … and where the next ones go
     uint32_t reads_in_flight = 0;
-    std::vector<bool> landed = {};  // chunks, when the source is direct …
-    uint32_t chunks_hashed = 0;     // … of which so many, in order, are in …
-    Hasher hasher = {};             // … this
+    uint32_t chunks_offered = 0;
+    std::vector<uint32_t> landed = {};  // [chunks] bytes, when the source is direct; 0: not yet …
+    uint32_t chunks_hashed = 0;         // … of which so many, in order, …
+    uint64_t bytes_hashed = 0;          // … and bytes are in …
+    Hasher hasher = {};                 // … this
     Urgency urgency = Urgency::kDemand;
     bool abandoned = false;
     Status status{};
@@ -98,6 +100,7 @@ class ExpertLoader {
   void prepare(Load& load, ReadOp& op) const;
   void take_in(std::span<ReadOp* const> done);
   void hash_landed(Load& load, const ReadOp& op) const;
+  uint32_t chunks(const Load& load) const;
   Error in_oldest_load(Error error) const;
   Status finish(const Load& load);
 

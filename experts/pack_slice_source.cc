@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "experts/key_index.h"
+#include "runtime/base/align.h"
 #include "runtime/base/check.h"
 #include "runtime/base/hash.h"
 #include "storage/input_file.h"
@@ -25,15 +26,19 @@ class PackSliceSource final : public ExpertSource {
         extents_(std::move(extents)),
         hashes_(keys_.size()) {
     for (const ExpertKey key : keys_) {
-      uint64_t bytes = 0;
-      for (const ExpertPiece& piece : pieces(key)) bytes += bytes_in_pages(piece);
-      staging_bytes_ = std::max(staging_bytes_, bytes);
+      uint64_t at = 0, in_pages = 0;
+      for (const ExpertPiece& piece : pieces(key)) {
+        direct_ = direct_ && at % kPageBytes == 0 && piece.offset % kPageBytes == 0;
+        at += piece.bytes;
+        in_pages += bytes_in_pages(piece);
+      }
+      staging_bytes_ = std::max(staging_bytes_, in_pages);
     }
   }
 
   const ExpertLayout& layout() const override { return layout_; }
   const std::vector<ExpertKey>& keys() const override { return keys_; }
-  bool direct() const override { return false; }
+  bool direct() const override { return direct_; }
   uint64_t staging_bytes() const override { return staging_bytes_; }
 
   // Of gate, up and down.
@@ -54,6 +59,8 @@ class PackSliceSource final : public ExpertSource {
   Status finish(ExpertKey key, std::span<const StagedPiece> staged,
                 std::span<std::byte> slot) const override {
     CHECK(verified_ && slot.size() >= layout_.bytes());
+    const uint32_t at = index_.at(key);
+    if (direct_) return check_extent(extents_[at], key, staged.front().hash, hashes_[at]);
     Hasher hasher;
     std::byte* out = slot.data();
     for (const StagedPiece& piece : staged) {
@@ -61,7 +68,6 @@ class PackSliceSource final : public ExpertSource {
       std::memcpy(out, piece.data, piece.bytes);
       out += piece.bytes;
     }
-    const uint32_t at = index_.at(key);
     return check_extent(extents_[at], key, hasher.digest(), hashes_[at]);
   }
 
@@ -108,6 +114,7 @@ class PackSliceSource final : public ExpertSource {
   const std::vector<PackExtent> extents_;  // [keys]
   std::vector<uint64_t> hashes_;           // [keys] of the slices, once verified
   bool verified_ = false;
+  bool direct_ = true;
   uint64_t staging_bytes_ = 0;
 };
 

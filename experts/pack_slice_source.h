@@ -21,8 +21,8 @@ struct PackExtent {
 // replaced while open.
 Status check_extent(const PackExtent& extent, ExpertKey key, uint64_t hash, uint64_t wanted);
 
-// The slice of these experts that `layout` says: one stretch of each matrix, staged. verify() reads
-// them whole, for a pack has no checksums of slices.
+// The slice of these experts that `layout` says: one stretch of each matrix, staged unless they
+// fill pages. verify() reads the experts whole, for a pack has no checksums of slices.
 std::unique_ptr<ExpertSource> make_pack_slice_source(const ExpertLayout& layout,
                                                      std::vector<ExpertKey> keys,
                                                      std::vector<PackExtent> extents);

@@ -60,8 +60,9 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs, uint64_t budget_bytes) 
   MemoryPlan plan;
   plan.chunk = needs.chunk_min + take(for_buffers / 2, needs.activation_row_bytes,
                                       needs.chunk_wanted - needs.chunk_min);
+  const uint32_t staging_max = std::min(kStagingMax, needs.experts);
   plan.staging =
-      needs.staging_bytes == 0 ? 0 : 1 + take(for_buffers, needs.staging_bytes, kStagingMax - 1);
+      needs.staging_bytes == 0 ? 0 : 1 + take(for_buffers, needs.staging_bytes, staging_max - 1);
   plan.logits_rows = 1 + take(for_buffers, needs.logits_row_bytes, kLogitsRowsMax - 1);
   plan.slots = needs.slots_min + affordable(std::min(spare, slots_all), needs.slot_bytes,
                                             needs.experts - needs.slots_min);

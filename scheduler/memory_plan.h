@@ -36,7 +36,7 @@ struct MemoryPlan {
   uint64_t slots_bytes = 0;
   uint32_t chunk = 0;        // tokens computed together at most
   uint32_t logits_rows = 0;  // rows of logits computed together at most
-  uint32_t staging = 0;      // experts on their way at most
+  uint32_t staging = 0;      // experts on their way at most, of those there are
   uint32_t slots = 0;        // for experts, whatever the context
   uint32_t kv_slots = 0;     // more of them, until keys and values take them
 

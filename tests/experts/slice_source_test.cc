@@ -3,10 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
+#include "experts/expert_cache.h"
 #include "experts/rank_source.h"
 #include "experts/staged_source.h"
+#include "runtime/base/align.h"
 #include "runtime/base/hash.h"
 #include "storage/input_file.h"
 #include "tests/experts/test_model.h"
@@ -24,14 +27,17 @@ Result<std::vector<std::byte>> load(const ExpertSource& source, ExpertKey key,
                                     const std::function<void(std::span<std::byte>)>& spoil = {}) {
   std::vector<std::byte> slot(source.slot_bytes()), staging(source.staging_bytes());
   std::vector<StagedPiece> staged;
+  Hasher hasher;
   uint64_t at = 0;
   for (const ExpertPiece& piece : source.pieces(key)) {
     const auto bytes = std::span(source.direct() ? slot : staging).subspan(at, piece.bytes);
     TRY_STATUS(piece.file->read(piece.offset, bytes));
     if (spoil) spoil(bytes);
-    staged.push_back({bytes.data(), bytes.size(), hash_bytes(bytes)});
+    hasher.update(bytes);
+    staged.push_back({bytes.data(), bytes.size(), 0});
     at += piece.bytes;
   }
+  for (StagedPiece& piece : staged) piece.hash = hasher.digest();
   TRY_STATUS(source.finish(key, staged, slot));
   slot.resize(source.expert_bytes());
   return slot;
@@ -62,7 +68,8 @@ class SliceSource : public testing::TestWithParam<std::string> {
 
 TEST_P(SliceSource, RanksHoldTheirRowsOfTheWhole) {
   for (const DType dtype : {DType::kBF16, DType::kF32}) {
-    for (const auto& [hidden, intermediate] : {std::pair{32U, 48U}, {40U, 33U}, {65U, 130U}}) {
+    for (const auto& [hidden, intermediate] :
+         {std::pair{32U, 48U}, {40U, 33U}, {65U, 130U}, {128U, 256U}}) {
       TestModel model({dtype, hidden, intermediate, 2, 3});
       const auto whole = all(model);
       const Placement placement =
@@ -102,6 +109,35 @@ TEST_P(SliceSource, AreStagedAsTheyAre) {
 
 INSTANTIATE_TEST_SUITE_P(All, SliceSource, testing::Values("folder", "pack"),
                          [](const auto& info) { return info.param; });
+
+// Where the slices of matrices fill pages there is nothing to be staged.
+TEST(SliceOfAPack, WholePagesAreReadStraightIntoTheirSlots) {
+  for (const auto& [hidden, direct] : {std::pair{128U, true}, {136U, false}}) {
+    TestModel model({DType::kBF16, hidden, 256, 2, 3});
+    const auto whole = model.pack_source();
+    const auto part =
+        make_rank_source(*whole, place_by_order(plain_order(2, 3), kRanks, 8), {0, 1}, kRanks - 1);
+    EXPECT_EQ(part->direct(), direct);
+    ASSERT_TRUE(part->verify());
+    ExpertCacheOptions options;
+    options.slots = 2;
+    options.staging = direct ? 0 : 1;
+    options.read_chunk_bytes = 2 * kPageBytes;
+    const auto cache = ExpertCache::create(*part, options).value();
+    for (const ExpertKey key : part->keys()) {
+      cache->request(key.layer, {&key.expert, 1});
+      {
+        const auto leases = cache->next().value();
+        ASSERT_EQ(leases.size(), 1u);
+        const auto expected = cut(model.kernel_ready(key), model.layout(), part->layout());
+        EXPECT_TRUE(std::ranges::equal(
+            expected, std::span(leases.front().view().gate.data, expected.size())));
+      }
+      EXPECT_TRUE(cache->next().value().empty());
+    }
+    EXPECT_EQ(cache->counters().bytes_read, 2 * part->expert_bytes());
+  }
+}
 
 TEST(SliceOfAPack, WhatIsReadIsComparedWithWhatWasVerified) {
   TestModel model({DType::kBF16, 64, 96, 1, 3});
