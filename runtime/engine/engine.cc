@@ -95,7 +95,11 @@ KvCache::Needs kv_needs(const ModelSource& source, const EngineOptions& options)
 }
 
 OwnerShape owner_shape(const ModelSpec& spec, uint32_t ranks, uint32_t rows) {
-  OwnerShape shape{.hidden = spec.hidden, .rows_max = rows, .leaves = spec.attention.kv_heads};
+  OwnerShape shape{.hidden = spec.hidden,
+                   .rows_max = rows,
+                   .gathered_bytes = spec.hidden * sizeof(float) + sizeof(uint64_t) +
+                                     spec.moe.top_k * sizeof(RoutedExpert),
+                   .leaves = spec.attention.kv_heads};
   for (uint32_t rank = 0; rank < ranks; ++rank) {
     std::vector<uint32_t>& firsts = shape.nodes_of_rank.emplace_back();
     for (const HeadRange node : head_nodes(heads_of(rank, ranks, shape.leaves), shape.leaves)) {
@@ -304,6 +308,22 @@ void Engine::Impl::join_team(const ModelSource& source) {
   moe = std::make_unique<MoeBlock>(spec, source.expert_order(), placement, team.rank(), of_passes);
 }
 
+// Guesses are worth something where one rank's experts at least are not all in memory. Where heads
+// are split a rank notes for the others what it sees of its rows, and all ask alike.
+Status Engine::Impl::start_watch(const EngineOptions& options,
+                                 std::unique_ptr<Foresight> foresight) {
+  const bool fits = plan.slots >= experts;
+  const bool all_fit = team.alone() ? fits : TRY(agree_on_least(*team.world, fits ? 1 : 0)) != 0;
+  may_halve = all_fit && !team.alone();
+  if (all_fit) foresight = nullptr;
+  uint32_t asked = RoutingWatch::queries_for(foresight.get(), options.on_routing != nullptr);
+  if (team.splits_heads()) asked = TRY(agree_on_union(*team.world, asked));
+  if (all_fit && asked == 0) return {};
+  watch = std::make_unique<RoutingWatch>(spec, weights, *cache, std::move(foresight),
+                                         options.on_routing, options.replay.get(), asked);
+  return {};
+}
+
 Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
                                                const EngineOptions& options,
                                                const LoadProgress& progress) {
@@ -364,10 +384,6 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
       {.lend = [cache = impl->cache.get()] { return cache->lend(); },
        .take_back = [cache = impl->cache.get()](auto slot) { cache->take_back(slot); }}));
   impl->join_team(source);
-  if (!options.team.alone()) {
-    const bool fits = plan.slots >= experts.keys().size();
-    impl->may_halve = TRY(agree_on_least(*options.team.world, fits ? 1 : 0)) != 0;
-  }
   if (!options.team.alone() && options.team.layout == Layout::kAuto) {
     impl->links = TRY(measure_links(*options.team.world));
   }
@@ -377,13 +393,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
   if (!all_fit || options.device) {
     impl->pool.set_between([impl = impl.get()] { impl->pump_reads(); });
   }
-  if (all_fit) foresight = nullptr;
-  // Where heads are split no rank sees all of a step's routes.
-  if ((!all_fit || options.on_routing) && !options.team.splits_heads()) {
-    impl->watch = std::make_unique<RoutingWatch>(impl->spec, impl->weights, *impl->cache,
-                                                 std::move(foresight), options.on_routing,
-                                                 options.replay.get());
-  }
+  TRY_STATUS(impl->start_watch(options, std::move(foresight)));
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -395,8 +405,8 @@ const std::string& Engine::read_path() const { return impl_->cache->queue_name()
 const std::string& Engine::warning() const { return impl_->cache->warning(); }
 uint64_t Engine::load_bytes() const { return impl_->load_bytes; }
 std::optional<double> Engine::oracle_hit_rate() const {
-  return impl_->watch ? impl_->watch->oracle_hit_rate(impl_->expert_slots() + device_slots())
-                      : std::nullopt;
+  if (!impl_->team.alone() || !impl_->watch) return std::nullopt;
+  return impl_->watch->oracle_hit_rate(impl_->expert_slots() + device_slots());
 }
 const Foresight* Engine::foresight() const {
   return impl_->watch ? impl_->watch->foresight() : nullptr;

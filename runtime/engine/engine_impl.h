@@ -34,6 +34,7 @@ class Engine::Impl {
        const EngineOptions& options);
 
   void join_team(const ModelSource& source);
+  Status start_watch(const EngineOptions& options, std::unique_ptr<Foresight> foresight);
 
   // A step, engine_step.cc.
   Status check(const StepPlan& plan) const;
@@ -108,6 +109,7 @@ class Engine::Impl {
   Status attend(uint32_t layer);
   Status run_experts(uint32_t layer, const ExchangeStep& step);
   void choose_owners();
+  Status gather_rows(uint32_t layer);
   void norm_rows(std::span<const uint32_t> of, const std::vector<float>& weight);
   void add_update(std::span<const uint32_t> to);
   // engine_logits.cc

@@ -144,7 +144,9 @@ Status Engine::Impl::run_experts(uint32_t layer, const ExchangeStep& step) {
   MoeBlock::Calls calls;
   if (replay) calls.reroute = [&](std::span<RoutedExpert> to) { replay->route(layer, to); };
   calls.while_reading = [&] {
-    if (watch) watch->routed(compute(), layer, workspace);
+    if (!watch) return;
+    watch->routed(compute(), layer, own_rows, workspace);
+    if (!owner_exchange) watch->learn(layer);
   };
   TRY_STATUS(moe->run(compute(), layer, weights.layers[layer],
                       static_cast<uint32_t>(own_rows.size()), *cache, workspace,
@@ -154,6 +156,24 @@ Status Engine::Impl::run_experts(uint32_t layer, const ExchangeStep& step) {
   for (uint32_t i = 0; i < own_rows.size(); ++i) {
     good_owners[0][own_rows[i]] = moe->saving_owners(i);
   }
+  return {};
+}
+
+// What this rank knows of its own rows, to all ranks.
+Status Engine::Impl::gather_rows(uint32_t layer) {
+  const auto column = [](auto* data, size_t stride, size_t width) {
+    return RowColumn{reinterpret_cast<std::byte*>(data), stride * sizeof *data,
+                     width * sizeof *data};
+  };
+  std::vector<RowColumn> columns = {column(workspace.x, padded(spec.hidden), spec.hidden),
+                                    column(good_owners[0].data(), 1, 1)};
+  const bool watches = watch && spec.layers[layer].sparse;
+  if (watches) {
+    const size_t width = watch->notes().size() / rows.size();
+    columns.push_back(column(watch->notes().data(), width, width));
+  }
+  TRY_STATUS(owner_exchange->gather(layer, row_owners, columns));
+  if (watches) watch->learn(layer);
   return {};
 }
 
@@ -177,10 +197,7 @@ Status Engine::Impl::run_layer(uint32_t layer, ExchangeStep step) {
         dense_mlp(compute(), spec, of_layer, own, workspace, workspace.update);
   }
   add_update(own_rows);
-  if (owner_exchange) {
-    TRY_STATUS(owner_exchange->gather(layer, row_owners, workspace.x, padded(spec.hidden),
-                                      good_owners[0]));
-  }
+  if (owner_exchange) TRY_STATUS(gather_rows(layer));
   record(kTrackExperts, spec.layers[layer].sparse ? "experts" : "mlp", layer, mlp_began);
   return {};
 }

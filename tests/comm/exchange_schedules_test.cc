@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdlib>
 #include <deque>
 #include <map>
@@ -36,7 +37,9 @@ class SceneRank {
       : world_(world),
         scene_(scene),
         experts_(world, {scene.hidden, scene.top_k, scene.rows}, scene.topology),
-        heads_(world, {scene.hidden, scene.rows, scene.leaves, scene.nodes_of_rank}),
+        // Half of what a row takes in a gather: memory for the rest is taken on the way.
+        heads_(world,
+               {scene.hidden, scene.rows, scene.hidden * 2, scene.leaves, scene.nodes_of_rank}),
         x_(first_rows(scene)) {}
 
   Status run() {
@@ -162,7 +165,11 @@ class SceneRank {
       all.insert(all.end(), x_[row].begin(), x_[row].end());
       if (owners()[row] == world_.rank()) marks[row] = 1000 * layer_ + row;
     }
-    TRY_STATUS(heads_.gather(layer_, owners(), all.data(), scene_.hidden, marks));
+    const size_t row_bytes = scene_.hidden * sizeof(float);
+    const std::array columns = {
+        RowColumn{reinterpret_cast<std::byte*>(all.data()), row_bytes, row_bytes},
+        RowColumn{reinterpret_cast<std::byte*>(marks.data()), sizeof(uint64_t), sizeof(uint64_t)}};
+    TRY_STATUS(heads_.gather(layer_, owners(), columns));
     for (uint32_t row = 0; row < scene_.rows; ++row) {
       EXPECT_EQ(marks[row], 1000 * layer_ + row);
       std::copy_n(all.begin() + static_cast<ptrdiff_t>(row * scene_.hidden), scene_.hidden,
