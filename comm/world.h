@@ -15,7 +15,16 @@ inline constexpr uint32_t kRanksMax = 64;
 
 // What messages between two ranks are about. Those of one channel arrive in the order in which they
 // were sent; channels do not wait for one another.
-enum class Channel : uint8_t { kControl, kCounts, kRows, kPartials, kHeads, kState, kResults };
+enum class Channel : uint8_t {
+  kControl,
+  kCounts,
+  kRows,
+  kPartials,
+  kHeads,
+  kState,
+  kResults,
+  kHints
+};
 
 // What a wait is for, as its error says it: "rows of layer 3". No layer: −1.
 struct Awaited {
