@@ -1,5 +1,7 @@
 #include "experts/placement.h"
 
+#include <algorithm>
+#include <bit>
 #include <numeric>
 #include <utility>
 
@@ -7,6 +9,12 @@
 #include "runtime/base/prng.h"
 
 namespace switchyard {
+
+bool has_replicas(const Placement& placement) {
+  return std::ranges::any_of(placement.holders, [](const std::vector<RankSet>& layer) {
+    return !std::ranges::all_of(layer, [](RankSet ranks) { return std::has_single_bit(ranks); });
+  });
+}
 
 Placement place_by_order(const ExpertOrder& order, uint32_t ranks) {
   CHECK_THAT(ranks >= 1 && ranks <= 64, "{} ranks", ranks);

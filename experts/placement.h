@@ -16,6 +16,9 @@ struct Placement {
   std::vector<std::vector<RankSet>> holders;  // [layers that have routers][experts], none empty
 };
 
+// Whether several ranks hold an expert.
+bool has_replicas(const Placement& placement);
+
 // Each rank takes its stretch of the order: with 0 … E − 1 the plain placement.
 Placement place_by_order(const ExpertOrder& order, uint32_t ranks);
 // As many experts on each rank as there, which ones by chance.

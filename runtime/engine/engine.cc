@@ -317,10 +317,15 @@ Status Engine::Impl::start_watch(const EngineOptions& options,
   may_halve = all_fit && !team.alone();
   if (all_fit) foresight = nullptr;
   uint32_t asked = RoutingWatch::queries_for(foresight.get(), options.on_routing != nullptr);
-  if (team.splits_heads()) asked = TRY(agree_on_union(*team.world, asked));
+  const uint32_t asked_by_any = team.alone() ? asked : TRY(agree_on_union(*team.world, asked));
+  if (team.splits_heads()) asked = asked_by_any;
   if (all_fit && asked == 0) return {};
   watch = std::make_unique<RoutingWatch>(spec, weights, *cache, std::move(foresight),
                                          options.on_routing, options.replay.get(), asked);
+  const bool guesses = asked_by_any != 0 && !team.splits_heads();
+  if (!all_fit && !team.alone() && (guesses || has_replicas(placement))) {
+    hints = std::make_unique<ExpertHints>(*team.world, placement, spec.router_layers(), *cache);
+  }
   return {};
 }
 

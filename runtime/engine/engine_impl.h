@@ -16,6 +16,7 @@
 #include "runtime/engine/attention_block.h"
 #include "runtime/engine/dense_weights.h"
 #include "runtime/engine/engine.h"
+#include "runtime/engine/expert_hints.h"
 #include "runtime/engine/kv_cache.h"
 #include "runtime/engine/logits_block.h"
 #include "runtime/engine/moe_block.h"
@@ -85,6 +86,7 @@ class Engine::Impl {
   std::vector<float> head_sums;           // of `attention`, where heads are split
   std::shared_ptr<RoutingReplay> replay;  // null: the routers route
   std::unique_ptr<RoutingWatch> watch;    // null: nobody asks
+  std::unique_ptr<ExpertHints> hints;     // null: ranks tell each other nothing
   std::vector<Sequence> sequences;
   uint32_t sequences_here = 0;  // with their keys and values on one rank, at most
   Owners owners;

@@ -147,10 +147,15 @@ Status Engine::Impl::run_experts(uint32_t layer, const ExchangeStep& step) {
     if (!watch) return;
     watch->routed(compute(), layer, own_rows, workspace);
     if (!owner_exchange) watch->learn(layer);
+    // Where heads are split all ranks guess for all rows.
+    if (hints)
+      hints->tell(router_now, owner_exchange ? std::span<const PrefetchJob>() : watch->guesses());
   };
+  if (hints) calls.present = hints->present(router_now);
   TRY_STATUS(moe->run(compute(), layer, weights.layers[layer],
                       static_cast<uint32_t>(own_rows.size()), *cache, workspace,
                       counters.weight_bytes_used, calls, step, halves_now));
+  if (hints) TRY_STATUS(hints->end_layer());
   if (!owner_exchange) return {};
   good_owners[1] = good_owners[0];
   for (uint32_t i = 0; i < own_rows.size(); ++i) {
@@ -182,6 +187,8 @@ Status Engine::Impl::run_layer(uint32_t layer, ExchangeStep step) {
   const double began = now_seconds();
   if (watch) watch->before_attention(compute(), layer, workspace);
   TRY_STATUS(attend(layer));
+  // A rank without rows has nothing to do until others' come, and hints come before.
+  if (hints) TRY_STATUS(hints->hear(own_rows.empty()));
   cache->pump();
   record(kTrackAttention, "attention", layer, began);
   const double mlp_began = now_seconds();
@@ -207,6 +214,7 @@ Status Engine::Impl::run_layers(const RankCommand& command) {
   rope_angles(compute(), spec, rows, workspace);
   if (replay) replay->begin_step(rows);
   if (watch) watch->begin_step(rows);
+  if (hints) hints->begin_step(steps);
   router_now = 0;
   for (uint32_t layer = 0; layer < spec.layers.size(); ++layer) {
     if (team.alone() && stop && stop()) return fail(Code::kStopped, "stopped");

@@ -109,6 +109,7 @@ Status Engine::Impl::obey(const RankCommand& command) {
       counters = {};
       for (const auto& exchange : exchanges) exchange->reset_traffic();
       if (owner_exchange) owner_exchange->reset_traffic();
+      if (hints) hints->reset_traffic();
       return {};
     case RankCommand::Kind::kReport:
       if (team.rank() != 0) TRY(gather_texts(*team.world, 0, encode(rank_report()), kReports));
@@ -142,6 +143,7 @@ RankReport Engine::Impl::rank_report() const {
                     .experts = experts,
                     .peak_rss_bytes = peak_resident_bytes()};
   for (const auto& exchange : exchanges) add_traffic(exchange->traffic(), report.traffic);
+  if (hints) add_traffic(hints->traffic(), report.traffic);
   if (owner_exchange) report.attention_bytes_to = owner_exchange->bytes_to();
   return report;
 }

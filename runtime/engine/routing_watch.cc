@@ -154,7 +154,8 @@ void RoutingWatch::learn(uint32_t layer) {
   std::ranges::copy(routed, routes_.begin() + static_cast<ptrdiff_t>(at * routed.size()));
   if (!foresight_) return;
   foresight_->observe(at, routed);
-  cache_.prefetch(foresight_->look_ahead(at));
+  guesses_ = foresight_->look_ahead(at);
+  cache_.prefetch(guesses_);
 }
 
 // Rows [begin, end) of what was recorded.

@@ -46,6 +46,8 @@ class RoutingWatch {
   std::span<RoutedExpert> notes() { return notes_; }
   // Guesses and records by the notes.
   void learn(uint32_t layer);
+  // What learn() guessed of layers to come, on whatever rank the experts are.
+  std::span<const PrefetchJob> guesses() const { return guesses_; }
   void end_step();
 
   const Foresight* foresight() const { return foresight_.get(); }
@@ -78,6 +80,7 @@ class RoutingWatch {
   std::vector<RoutedExpert> of_rows_;               // of the notes, one kind
   std::vector<uint32_t> request_of_;                // [sequences]
   uint32_t requests_ = 0;                           // begun so far
+  std::span<const PrefetchJob> guesses_;            // foresight_'s
   std::deque<std::vector<RoutedExpert>> recent_;    // [layers, top-k] of each
   std::vector<RoutedExpert> routes_;                // recorded: [layers, rows, top-k]
   std::vector<std::vector<RoutedExpert>> answers_;  // recorded: [queries][layers, rows, width]

@@ -1,5 +1,5 @@
-// What ranks guess and record together: where heads are split every rank watches as one process
-// does.
+// What ranks guess and record together: a rank reads ahead what rows on other ranks will ask it
+// for, and where heads are split every rank watches as one process does.
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/hint_exchange.h"
 #include "experts/expert_source.h"
 #include "tests/e2e/models.h"
 #include "tests/e2e/team.h"
@@ -137,6 +138,89 @@ TEST(TeamWatch, SplitHeadsGuessAsWellAsOneProcessAndReadAheadOnEveryRank) {
     EXPECT_GT(rank.prefetch.useful_bytes, 0u);
   }
 }
+
+class WholeRows : public testing::TestWithParam<Layout> {};
+
+// Both sequences live on rank 0: rank 1 has no rows of its own.
+TEST_P(WholeRows, AreReadAheadForOnTheRankThatHoldsTheirExperts) {
+  const TestModel& model = test_model("demo");
+  const ModelSource& source = open_model(model, "folder");
+  const auto prefetch_of = [&](const std::string& predictor) {
+    TestTeam team(source, 2, [&](uint32_t) {
+      return options_of(source, {.ranks = 2, .layout = GetParam(), .predictor = predictor});
+    });
+    const SequenceId sequence = team.engine().open_sequence().value();
+    TokenId next = 5;
+    for (int step = 0; step < 60; ++step) {
+      const auto sink = [&](SequenceId, uint32_t, std::span<const float> row) {
+        next = argmax(row);
+      };
+      EXPECT_TRUE(team.engine().step({{{sequence, {next}, LogitsWanted::kLast}}}, sink));
+    }
+    const RankReport report = team.engine().rank_reports().value()[1];
+    for (const LayerTraffic& layer : report.traffic) EXPECT_EQ(layer.tokens, 0u);
+    return report.prefetch;
+  };
+  EXPECT_GT(prefetch_of(std::string(kPredictorDefault)).useful_bytes, 0u);
+  EXPECT_EQ(prefetch_of("none").started, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Layouts, WholeRows, testing::Values(Layout::kA, Layout::kC),
+                         [](const auto& info) { return std::string(layout_name(info.param)); });
+
+// One message from each rank to each other one in every layer but the last, counted as traffic; and
+// none where nothing is read.
+TEST(TeamWatch, HintsAreCountedAndNoneAreSentWhereAllIsInMemory) {
+  const TestModel& model = test_model("demo");
+  const ModelSource& source = open_model(model, "folder");
+  const auto bytes_of = [&](double share, const std::string& predictor) {
+    uint64_t bytes = 0;
+    const Outcome outcome =
+        generate(source, model, {.ranks = 3, .share = share, .predictor = predictor}, 8, false);
+    for (const RankReport& rank : outcome.reports) {
+      for (const LayerTraffic& layer : rank.traffic) {
+        for (const uint64_t to : layer.bytes_to) bytes += to;
+      }
+    }
+    return bytes;
+  };
+  const uint64_t in_memory = bytes_of(1, std::string(kPredictorDefault));
+  EXPECT_EQ(bytes_of(0.25, "none"), in_memory);
+  const uint64_t messages = uint64_t{3} * 2 * 8 * (source.spec().sparse_layers() - 1);
+  const uint64_t message_bytes = 16 + 4 * HintExchange::kHintsMax + 8;
+  EXPECT_EQ(bytes_of(0.25, std::string(kPredictorDefault)) - in_memory, messages * message_bytes);
+}
+
+// Two ranks have all experts, of which one has room for a few and the other for all. To each of
+// them a row is one copy.
+class Replicas : public testing::TestWithParam<Layout> {};
+
+TEST_P(Replicas, AreAskedWhereTheyAreInMemory) {
+  const TestModel& model = test_model("demo");
+  const ModelSource& source = open_model(model, "folder");
+  TestTeam team(source, 3, [&](uint32_t rank) {
+    EngineOptions options =
+        options_of(source, {.ranks = 3, .layout = GetParam(), .predictor = "none"});
+    for (auto& layer : options.team.placement.holders) std::ranges::fill(layer, 0b110);
+    options.expert_bytes_max = rank == 2 ? UINT64_MAX : options.expert_bytes_max;
+    return options;
+  });
+  const SequenceId sequence = team.engine().open_sequence().value();
+  constexpr int kSteps = 20;
+  for (int step = 0; step < kSteps; ++step) {
+    const StepPart part = {sequence, {step * 7 + 3}, LogitsWanted::kLast};
+    EXPECT_TRUE(team.engine().step({{part}}, [](SequenceId, uint32_t, std::span<const float>) {}));
+  }
+  const std::vector<RankReport> reports = team.engine().rank_reports().value();
+  const uint64_t uses = uint64_t{kSteps} * source.spec().sparse_layers() * source.spec().moe.top_k;
+  EXPECT_EQ(reports[2].expert_misses, 0u);
+  // But for rank 1's few and for the first step's first layer, where nobody knows anything yet.
+  EXPECT_GT(reports[2].expert_hits, uses * 3 / 4);
+  EXPECT_LT(reports[1].expert_misses, 2 * source.spec().moe.top_k);
+}
+
+INSTANTIATE_TEST_SUITE_P(Layouts, Replicas, testing::Values(Layout::kA, Layout::kC),
+                         [](const auto& info) { return std::string(layout_name(info.param)); });
 
 }  // namespace
 }  // namespace switchyard
