@@ -11,13 +11,20 @@
 namespace switchyard {
 namespace {
 
+// Ranks that may compute a row's picks, a bit each.
+struct Candidates {
+  std::array<uint64_t, kTopKMax> holders;
+  std::array<uint64_t, kTopKMax> present;  // in memory
+};
+
 // Among the ranks that a row visits anyway, a pick goes where its neighbours in the tree are: what
-// is summed there is one partial less to return.
-void join_neighbours(std::span<const uint64_t> holders, uint32_t own, std::span<uint8_t> chosen) {
+// is summed there is one partial less to return. A read that it takes there costs more.
+void join_neighbours(const Candidates& candidates, uint32_t own, std::span<uint8_t> chosen) {
   uint64_t visited = uint64_t{1} << own;
   for (const uint8_t rank : chosen) visited |= uint64_t{1} << rank;
   for (size_t i = 0; i < chosen.size(); ++i) {
-    const uint64_t open = holders[i] & visited;
+    uint64_t open = candidates.holders[i] & visited;
+    if ((open & candidates.present[i]) != 0) open &= candidates.present[i];
     const auto may_be = [&](uint8_t rank) { return (open >> rank & 1) != 0; };
     const bool before = i > 0 && may_be(chosen[i - 1]);
     const bool behind = i + 1 < chosen.size() && may_be(chosen[i + 1]);
@@ -32,22 +39,25 @@ void join_neighbours(std::span<const uint64_t> holders, uint32_t own, std::span<
 // Where each of a row's picks is computed. `loads` are picks given to each rank so far.
 void choose_ranks(const DispatchInput& input, std::span<PlannedPick> picks,
                   std::vector<uint64_t>& loads) {
-  std::array<uint64_t, kTopKMax> holders;
+  Candidates candidates;
   std::array<uint8_t, kTopKMax> chosen;
   bool choice = false;
-  for (size_t i = 0; i < picks.size(); ++i) {
-    holders[i] = input.holders[picks[i].expert];
-    CHECK_THAT(holders[i] != 0, "expert {} is nowhere", picks[i].expert);
-    chosen[i] = static_cast<uint8_t>(std::countr_zero(holders[i]));
-    choice |= !std::has_single_bit(holders[i]);
+  const size_t count = picks.size();
+  for (size_t i = 0; i < count; ++i) {
+    const uint64_t holders = input.holders[picks[i].expert];
+    CHECK_THAT(holders != 0, "expert {} is nowhere", picks[i].expert);
+    candidates.holders[i] = holders;
+    candidates.present[i] = input.present.empty() ? 0 : input.present[picks[i].expert];
+    chosen[i] = static_cast<uint8_t>(std::countr_zero(holders));
+    choice |= !std::has_single_bit(holders);
   }
   if (choice) {
-    choose_holders(std::span(holders).first(picks.size()), input.rank,
-                   std::span(chosen).first(picks.size()), loads);
-    join_neighbours(std::span(holders).first(picks.size()), input.rank,
-                    std::span(chosen).first(picks.size()));
+    choose_holders(std::span(candidates.holders).first(count), input.rank,
+                   std::span(chosen).first(count), loads,
+                   std::span(candidates.present).first(count));
+    join_neighbours(candidates, input.rank, std::span(chosen).first(count));
   }
-  for (size_t i = 0; i < picks.size(); ++i) {
+  for (size_t i = 0; i < count; ++i) {
     picks[i].rank = chosen[i];
     loads[chosen[i]] += 1;
   }

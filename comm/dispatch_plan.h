@@ -28,7 +28,10 @@ struct DispatchInput {
   uint32_t top_k = 0;
   std::span<const uint16_t> place_of;  // [experts] leaves of the expert tree
   std::span<const uint64_t> holders;   // [experts] ranks that have it, a bit each
-  uint32_t rank = 0;                   // where the rows are
+  // [experts] of the holders, those that have it in memory; empty: not known. They are asked rather
+  // than others where that costs no copy of a row.
+  std::span<const uint64_t> present = {};
+  uint32_t rank = 0;  // where the rows are
   uint32_t ranks = 1;
 };
 

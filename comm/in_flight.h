@@ -15,7 +15,7 @@
 
 namespace switchyard {
 
-inline constexpr uint32_t kChannels = static_cast<uint32_t>(Channel::kResults) + 1;
+inline constexpr uint32_t kChannels = static_cast<uint32_t>(Channel::kHints) + 1;
 
 // One end of a message: a send or a receive of the rank that holds its ticket.
 struct Message {

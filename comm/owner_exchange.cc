@@ -12,24 +12,53 @@
 namespace switchyard {
 namespace {
 
-constexpr size_t kMarkFloats = sizeof(uint64_t) / sizeof(float);
-
 size_t all_nodes(const OwnerShape& shape) {
   size_t nodes = 0;
   for (const auto& of_rank : shape.nodes_of_rank) nodes += of_rank.size();
   return nodes;
 }
 
-size_t outgoing_floats(const OwnerShape& shape, uint32_t rank) {
-  const size_t nodes = shape.nodes_of_rank[rank].size();
-  return shape.rows_max * std::max(nodes * shape.hidden, shape.hidden + kMarkFloats) +
+// For sums of `nodes` of every row, or what is gathered of it, in a message from or to each rank.
+size_t buffer_floats(const OwnerShape& shape, size_t nodes) {
+  const size_t gathered = shape.gathered_bytes / sizeof(float);
+  return shape.rows_max * std::max(nodes * shape.hidden, gathered) +
          shape.nodes_of_rank.size() * kSumFloats;
 }
 
+size_t outgoing_floats(const OwnerShape& shape, uint32_t rank) {
+  return buffer_floats(shape, shape.nodes_of_rank[rank].size());
+}
+
 size_t incoming_floats(const OwnerShape& shape, uint32_t rank) {
-  const size_t nodes = all_nodes(shape) - shape.nodes_of_rank[rank].size();
-  return shape.rows_max * std::max(nodes * shape.hidden, shape.hidden + kMarkFloats) +
-         shape.nodes_of_rank.size() * kSumFloats;
+  return buffer_floats(shape, all_nodes(shape) - shape.nodes_of_rank[rank].size());
+}
+
+void grow(std::vector<float>& buffer, size_t floats) {
+  if (buffer.size() < floats) buffer.resize(floats);
+}
+
+size_t row_floats(std::span<const RowColumn> columns) {
+  size_t bytes = 0;
+  for (const RowColumn& column : columns) bytes += column.bytes;
+  CHECK(bytes % sizeof(float) == 0);
+  return bytes / sizeof(float);
+}
+
+// One row of every column, to or from where it lies side by side; the end of that.
+float* put_row(std::span<const RowColumn> columns, uint32_t row, float* to) {
+  for (const RowColumn& column : columns) {
+    std::memcpy(to, column.data + row * column.stride, column.bytes);
+    to += column.bytes / sizeof(float);
+  }
+  return to;
+}
+
+const float* take_row(std::span<const RowColumn> columns, uint32_t row, const float* from) {
+  for (const RowColumn& column : columns) {
+    std::memcpy(column.data + row * column.stride, from, column.bytes);
+    from += column.bytes / sizeof(float);
+  }
+  return from;
 }
 
 // Behind the floats that lie from `begin` on; the new end.
@@ -124,18 +153,17 @@ Status OwnerExchange::reduce(const Kernels& kernels, uint32_t layer,
   return {};
 }
 
-Status OwnerExchange::gather(uint32_t layer, std::span<const uint8_t> owners, float* x,
-                             size_t stride, std::span<uint64_t> marks) {
+Status OwnerExchange::gather(uint32_t layer, std::span<const uint8_t> owners,
+                             std::span<const RowColumn> columns) {
   const uint32_t self = world_.rank();
-  const size_t width = shape_.hidden + kMarkFloats;
+  const size_t width = row_floats(columns);
   std::vector<size_t> counts(world_.size());
   for (const uint8_t owner : owners) counts[owner] += 1;
+  grow(outgoing_, with_sum(counts[self] * width));
+  grow(incoming_, (owners.size() - counts[self]) * width + world_.size() * kSumFloats);
   float* to = outgoing_.data();
   for (uint32_t row = 0; row < owners.size(); ++row) {
-    if (owners[row] != self) continue;
-    std::memcpy(to, x + row * stride, shape_.hidden * sizeof(float));
-    std::memcpy(to + shape_.hidden, &marks[row], sizeof(uint64_t));
-    to += width;
+    if (owners[row] == self) to = put_row(columns, row, to);
   }
   to = add_sum(outgoing_.data(), to);
   std::vector<const float*> from(world_.size());
@@ -155,11 +183,7 @@ Status OwnerExchange::gather(uint32_t layer, std::span<const uint8_t> owners, fl
                          {"rows of their owners", static_cast<int32_t>(layer)}));
   }
   for (uint32_t row = 0; row < owners.size(); ++row) {
-    if (owners[row] == self) continue;
-    const float*& at = from[owners[row]];
-    std::memcpy(x + row * stride, at, shape_.hidden * sizeof(float));
-    std::memcpy(&marks[row], at + shape_.hidden, sizeof(uint64_t));
-    at += width;
+    if (owners[row] != self) from[owners[row]] = take_row(columns, row, from[owners[row]]);
   }
   return {};
 }

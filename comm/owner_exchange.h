@@ -4,6 +4,7 @@
 // to the rank that owns it, which adds them along the head tree, and owners' rows go to all ranks.
 // What travels, and how much, every rank knows beforehand.
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -18,8 +19,16 @@ struct Kernels;
 struct OwnerShape {
   uint32_t hidden = 0;
   uint32_t rows_max = 0;
+  size_t gathered_bytes = 0;                              // of a row in a gather, mostly
   uint32_t leaves = 0;                                    // of the tree
   std::vector<std::vector<uint32_t>> nodes_of_rank = {};  // [ranks][nodes] their first leaves
+};
+
+// What there is of each row: `bytes` of them, a multiple of 4, a row every `stride` bytes.
+struct RowColumn {
+  std::byte* data = nullptr;
+  size_t stride = 0;
+  size_t bytes = 0;
 };
 
 class OwnerExchange {
@@ -33,9 +42,10 @@ class OwnerExchange {
   Status reduce(const Kernels& kernels, uint32_t layer, std::span<const uint8_t> owners,
                 std::span<float* const> outputs, float* sums, size_t stride);
 
-  // x[row] of its owner to all; so does mark[row].
-  Status gather(uint32_t layer, std::span<const uint8_t> owners, float* x, size_t stride,
-                std::span<uint64_t> marks);
+  // What its owner has of each row, in every column, to all. The ranks have the same columns. Takes
+  // more memory for good where rows are wider than the shape says.
+  Status gather(uint32_t layer, std::span<const uint8_t> owners,
+                std::span<const RowColumn> columns);
 
   // values: [count][leaves]; each rank gives those of its own leaves.
   Status share(uint32_t layer, std::span<float> values);

@@ -23,7 +23,8 @@ enum class Channel : uint8_t {
   kSlices,
   kHeads,
   kState,
-  kResults
+  kResults,
+  kHints
 };
 
 // What a wait is for, as its error says it: "rows of layer 3". No layer: −1.

@@ -41,6 +41,7 @@ class ExpertCache::Impl {
   void request(uint16_t layer, std::span<const uint16_t> experts, CachePath path);
   Result<std::vector<ExpertLease>> next();
   void prefetch(std::span<const PrefetchJob> jobs);
+  bool present(ExpertKey key) const { return pool_.locate(key) || (tier_ && tier_->holds(key)); }
   void pump();
   Result<std::span<std::byte>> lend();
   void take_back(std::span<std::byte> slot);
@@ -53,8 +54,6 @@ class ExpertCache::Impl {
   std::string warning;
 
  private:
-  std::span<std::byte> slot_memory() const;
-  std::span<std::byte> staging_memory() const;
   void begin_layer(uint16_t layer);
   bool want_on_device(ExpertKey key);
   void want(ExpertKey key);
@@ -109,9 +108,10 @@ ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& op
       now_(options.now_seconds ? options.now_seconds : now_seconds),
       spans_(options.spans),
       slab_(std::move(slab)),
-      pool_(slot_memory(), source.slot_bytes(), source.keys(), std::move(policy)),
-      loader_(source, std::move(choice.queue), staging_memory(), loads_max(source, options),
-              options.read_chunk_bytes),
+      pool_(slab_.span().first(slots_bytes_), source.slot_bytes(), source.keys(),
+            std::move(policy)),
+      loader_(source, std::move(choice.queue), slab_.span().subspan(slots_bytes_),
+              loads_max(source, options), options.read_chunk_bytes),
       prefetcher_(pool_, loader_, source.expert_bytes(), options.prefetch_bytes_per_step,
                   uint64_t{ExpertLoader::kSpeculativeReads} * options.read_chunk_bytes) {
   if (options.drive_bytes_per_second > 0) {
@@ -133,14 +133,6 @@ Status ExpertCache::Impl::open_device(const ExpertCacheOptions& options) {
                                   .track = kTrackCopies}));
   if (warning.empty()) warning = tier_->warning();
   return {};
-}
-
-std::span<std::byte> ExpertCache::Impl::slot_memory() const {
-  return slab_.span().first(slots_bytes_);
-}
-
-std::span<std::byte> ExpertCache::Impl::staging_memory() const {
-  return slab_.span().subspan(slots_bytes_);
 }
 
 // The last layer's times teach the prefetcher how much the drive can do beside demand.
@@ -485,6 +477,7 @@ void ExpertCache::request(uint16_t layer, std::span<const uint16_t> experts, Cac
 
 Result<std::vector<ExpertLease>> ExpertCache::next() { return impl_->next(); }
 void ExpertCache::prefetch(std::span<const PrefetchJob> jobs) { impl_->prefetch(jobs); }
+bool ExpertCache::present(ExpertKey key) const { return impl_->present(key); }
 void ExpertCache::pump() { impl_->pump(); }
 Result<std::span<std::byte>> ExpertCache::lend() { return impl_->lend(); }
 void ExpertCache::take_back(std::span<std::byte> slot) { impl_->take_back(slot); }

@@ -103,6 +103,8 @@ class ExpertCache {
   // Experts that may be wanted in layers to come: those that are resident are evicted last until
   // then, reads of the others are started where that is worth it, after those of the request.
   void prefetch(std::span<const PrefetchJob> jobs);
+  // Whether an expert is in memory or on its way there, on the device too.
+  bool present(ExpertKey key) const;
   // Keeps the drive busy; call it now and then while computing. Does not block.
   void pump();
 

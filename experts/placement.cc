@@ -1,6 +1,7 @@
 #include "experts/placement.h"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 #include <utility>
 
@@ -36,6 +37,12 @@ RowSlice Placement::slice_of(uint32_t rank) const {
   const std::vector<uint32_t> group = group_of(rank);
   const auto index = std::ranges::find(group, rank) - group.begin();
   return {static_cast<uint32_t>(index), static_cast<uint32_t>(group.size())};
+}
+
+bool has_replicas(const Placement& placement) {
+  return std::ranges::any_of(placement.holders, [](const std::vector<RankSet>& layer) {
+    return !std::ranges::all_of(layer, [](RankSet ranks) { return std::has_single_bit(ranks); });
+  });
 }
 
 Placement place_by_order(const ExpertOrder& order, uint32_t ranks, uint32_t slices_max) {

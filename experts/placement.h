@@ -27,6 +27,9 @@ struct Placement {
   RowSlice slice_of(uint32_t rank) const;
 };
 
+// Whether several ranks hold an expert.
+bool has_replicas(const Placement& placement);
+
 // Each rank takes its stretch of the order: with 0 … E − 1 the plain placement. Ranks beyond the
 // number of experts help the one before them, at most `slices_max` together (as
 // ExpertLayout::slices_max()); what are left have nothing to do.

@@ -116,9 +116,9 @@ Status check_team(const EngineOptions& options) {
   const TeamOptions& team = options.team;
   if (team.alone() && team.threads == 1) return {};
   const bool split = team.layout == Layout::kB;
-  if (options.on_routing && (split || team.owners.kind != OwnerKind::kNone)) {
+  if (options.on_routing && !split && team.owners.kind != OwnerKind::kNone) {
     return fail(Code::kUsage, "rank 0 does not see all routes then", "--record-routing",
-                "use --layout A and --owners none");
+                "use --owners none or --layout B");
   }
   if (options.replay && split) {
     return fail(Code::kUsage, "routes are not replayed where heads are split", "--replay-routing",

@@ -251,13 +251,18 @@ class Run {
     if (engine.ranks() == 1) return {};
     report_.layout = engine_options_.team.layout;
     report_.ranks = TRY(engine.rank_reports());
-    report_.generation.all.expert_hits = 0;
-    report_.generation.all.expert_misses = 0;
-    report_.generation.all.expert_bytes_read = 0;
+    EngineCounters& all = report_.generation.all;
+    all.expert_hits = all.expert_misses = all.expert_bytes_read = 0;
+    all.prefetch = {.steps = all.prefetch.steps, .steps_rested = all.prefetch.steps_rested};
     for (const RankReport& rank : report_.ranks) {
-      report_.generation.all.expert_hits += rank.expert_hits;
-      report_.generation.all.expert_misses += rank.expert_misses;
-      report_.generation.all.expert_bytes_read += rank.expert_bytes_read;
+      all.expert_hits += rank.expert_hits;
+      all.expert_misses += rank.expert_misses;
+      all.expert_bytes_read += rank.expert_bytes_read;
+      all.prefetch.started += rank.prefetch.started;
+      all.prefetch.hits += rank.prefetch.hits;
+      all.prefetch.late += rank.prefetch.late;
+      all.prefetch.useful_bytes += rank.prefetch.useful_bytes;
+      all.prefetch.wasted_bytes += rank.prefetch.wasted_bytes;
     }
     if (!options_.traffic) return {};
     return write_file_atomically(*options_.traffic, traffic_page(report_.layout, report_.ranks));

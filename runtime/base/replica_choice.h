@@ -13,10 +13,12 @@ inline constexpr uint32_t kNoOwner = 64;  // the token's row lies on none of the
 
 // chosen[i] becomes one of the ranks in holders[i] (a bit each, none empty) for every pick of a
 // token whose row lies on `owner`: few distinct ranks besides the owner, whose own work costs no
-// copy. Where ranks do equally well, the one with the smaller of loads[rank] or, without loads, the
-// first one behind the owner. Greedy: seldom one rank more than the fewest there are.
+// copy. Where ranks do equally well, one of those in present[i], which have the pick in memory;
+// then the one with the smaller of loads[rank] or, without loads, the first one behind the owner.
+// `present` as holders, or empty: not known. Greedy: seldom one rank more than the fewest there
+// are.
 void choose_holders(std::span<const uint64_t> holders, uint32_t owner, std::span<uint8_t> chosen,
-                    std::span<const uint64_t> loads = {});
+                    std::span<const uint64_t> loads = {}, std::span<const uint64_t> present = {});
 
 // Ranks besides `owner` that such a choice sends the token to.
 uint32_t copies_needed(std::span<const uint64_t> holders, uint32_t owner);

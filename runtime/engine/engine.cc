@@ -217,6 +217,27 @@ void Engine::Impl::join_team(const ModelSource& source) {
                                    slice_exchange.get());
 }
 
+// Guesses are worth something where one rank's experts at least are not all in memory. Where heads
+// are split a rank notes for the others what it sees of its rows, and all ask alike.
+Status Engine::Impl::start_watch(const EngineOptions& options,
+                                 std::unique_ptr<Foresight> foresight) {
+  const bool fits = plan.slots >= experts;
+  const bool all_fit = team.alone() ? fits : TRY(agree_on_least(*team.world, fits ? 1 : 0)) != 0;
+  may_halve = all_fit && !team.alone() && placement.leaders.empty();
+  if (all_fit) foresight = nullptr;
+  uint32_t asked = RoutingWatch::queries_for(foresight.get(), options.on_routing != nullptr);
+  const uint32_t asked_by_any = team.alone() ? asked : TRY(agree_on_union(*team.world, asked));
+  if (team.splits_heads()) asked = asked_by_any;
+  if (all_fit && asked == 0) return {};
+  watch = std::make_unique<RoutingWatch>(spec, weights, *cache, std::move(foresight),
+                                         options.on_routing, options.replay.get(), asked);
+  const bool guesses = asked_by_any != 0 && !team.splits_heads();
+  if (!all_fit && !team.alone() && (guesses || has_replicas(placement))) {
+    hints = std::make_unique<ExpertHints>(*team.world, placement, spec.router_layers(), *cache);
+  }
+  return {};
+}
+
 Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
                                                const EngineOptions& options,
                                                const LoadProgress& progress) {
@@ -278,10 +299,6 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
       {.lend = [cache = impl->cache.get()] { return cache->lend(); },
        .take_back = [cache = impl->cache.get()](auto slot) { cache->take_back(slot); }}));
   impl->join_team(source);
-  if (!options.team.alone()) {
-    const bool fits = plan.slots >= experts.keys().size() && !impl->slice_exchange;
-    impl->may_halve = TRY(agree_on_least(*options.team.world, fits ? 1 : 0)) != 0;
-  }
   if (!options.team.alone() && options.team.layout == Layout::kAuto) {
     impl->links = TRY(measure_links(*options.team.world));
   }
@@ -291,13 +308,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
   if (!all_fit || options.device) {
     impl->pool.set_between([impl = impl.get()] { impl->pump_reads(); });
   }
-  if (all_fit) foresight = nullptr;
-  // Where heads are split no rank sees all of a step's routes.
-  if ((!all_fit || options.on_routing) && !options.team.splits_heads()) {
-    impl->watch = std::make_unique<RoutingWatch>(impl->spec, impl->weights, *impl->cache,
-                                                 std::move(foresight), options.on_routing,
-                                                 options.replay.get());
-  }
+  TRY_STATUS(impl->start_watch(options, std::move(foresight)));
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -309,8 +320,8 @@ const std::string& Engine::read_path() const { return impl_->cache->queue_name()
 const std::string& Engine::warning() const { return impl_->cache->warning(); }
 uint64_t Engine::load_bytes() const { return impl_->load_bytes; }
 std::optional<double> Engine::oracle_hit_rate() const {
-  return impl_->watch ? impl_->watch->oracle_hit_rate(impl_->expert_slots() + device_slots())
-                      : std::nullopt;
+  if (!impl_->team.alone() || !impl_->watch) return std::nullopt;
+  return impl_->watch->oracle_hit_rate(impl_->expert_slots() + device_slots());
 }
 const Foresight* Engine::foresight() const {
   return impl_->watch ? impl_->watch->foresight() : nullptr;

@@ -69,6 +69,7 @@ struct RankReport {
   uint64_t expert_hits = 0;
   uint64_t expert_misses = 0;
   uint64_t expert_bytes_read = 0;
+  PrefetchCounters prefetch = {};
   uint64_t experts = 0;  // that it holds …
   uint64_t slices = 1;   // … of each the slice of one among so many ranks
   uint64_t peak_rss_bytes = 0;
@@ -107,8 +108,8 @@ class Engine {
   const std::string& read_path() const;  // "io_uring" or what is used instead
   const std::string& warning() const;    // one line to show the user; may be empty
   uint64_t load_bytes() const;           // dense weights and experts read while loading
-  // What the optimum would have had in memory of the last tokens' experts; nothing where all fit or
-  // too little was generated. Takes some milliseconds.
+  // What the optimum would have had in memory of the last tokens' experts; nothing where all fit,
+  // too little was generated or ranks share the experts. Takes some milliseconds.
   std::optional<double> oracle_hit_rate() const;
   const Foresight* foresight() const;  // null: nothing is guessed, or nothing needs to be
 

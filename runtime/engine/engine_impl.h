@@ -17,6 +17,7 @@
 #include "runtime/engine/attention_block.h"
 #include "runtime/engine/dense_weights.h"
 #include "runtime/engine/engine.h"
+#include "runtime/engine/expert_hints.h"
 #include "runtime/engine/kv_cache.h"
 #include "runtime/engine/logits_block.h"
 #include "runtime/engine/moe_block.h"
@@ -35,6 +36,7 @@ class Engine::Impl {
        const EngineOptions& options);
 
   void join_team(const ModelSource& source);
+  Status start_watch(const EngineOptions& options, std::unique_ptr<Foresight> foresight);
 
   // A step, engine_step.cc.
   Status check(const StepPlan& plan) const;
@@ -86,6 +88,7 @@ class Engine::Impl {
   std::vector<float> head_sums;           // of `attention`, where heads are split
   std::shared_ptr<RoutingReplay> replay;  // null: the routers route
   std::unique_ptr<RoutingWatch> watch;    // null: nobody asks
+  std::unique_ptr<ExpertHints> hints;     // null: ranks tell each other nothing
   std::vector<Sequence> sequences;
   uint32_t sequences_here = 0;  // with their keys and values on one rank, at most
   Owners owners;
@@ -110,6 +113,7 @@ class Engine::Impl {
   Status attend(uint32_t layer);
   Status run_experts(uint32_t layer, const ExchangeStep& step);
   void choose_owners();
+  Status gather_rows(uint32_t layer);
   void norm_rows(std::span<const uint32_t> of, const std::vector<float>& weight);
   void add_update(std::span<const uint32_t> to);
   // engine_logits.cc

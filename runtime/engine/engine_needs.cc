@@ -69,7 +69,11 @@ KvCache::Needs kv_needs(const ModelSource& source, const EngineOptions& options)
 }
 
 OwnerShape owner_shape(const ModelSpec& spec, uint32_t ranks, uint32_t rows) {
-  OwnerShape shape{.hidden = spec.hidden, .rows_max = rows, .leaves = spec.attention.kv_heads};
+  OwnerShape shape{.hidden = spec.hidden,
+                   .rows_max = rows,
+                   .gathered_bytes = spec.hidden * sizeof(float) + sizeof(uint64_t) +
+                                     spec.moe.top_k * sizeof(RoutedExpert),
+                   .leaves = spec.attention.kv_heads};
   for (uint32_t rank = 0; rank < ranks; ++rank) {
     std::vector<uint32_t>& firsts = shape.nodes_of_rank.emplace_back();
     for (const HeadRange node : head_nodes(heads_of(rank, ranks, shape.leaves), shape.leaves)) {

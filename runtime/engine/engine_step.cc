@@ -144,11 +144,18 @@ Status Engine::Impl::run_experts(uint32_t layer, const ExchangeStep& step) {
   MoeBlock::Calls calls;
   if (replay) calls.reroute = [&](std::span<RoutedExpert> to) { replay->route(layer, to); };
   calls.while_reading = [&] {
-    if (watch) watch->routed(compute(), layer, workspace);
+    if (!watch) return;
+    watch->routed(compute(), layer, own_rows, workspace);
+    if (!owner_exchange) watch->learn(layer);
+    // Where heads are split all ranks guess for all rows.
+    if (hints)
+      hints->tell(router_now, owner_exchange ? std::span<const PrefetchJob>() : watch->guesses());
   };
+  if (hints) calls.present = hints->present(router_now);
   TRY_STATUS(moe->run(compute(), layer, weights.layers[layer],
                       static_cast<uint32_t>(own_rows.size()), *cache, workspace,
                       counters.weight_bytes_used, calls, step, halves_now));
+  if (hints) TRY_STATUS(hints->end_layer());
   if (!owner_exchange) return {};
   good_owners[1] = good_owners[0];
   for (uint32_t i = 0; i < own_rows.size(); ++i) {
@@ -157,11 +164,31 @@ Status Engine::Impl::run_experts(uint32_t layer, const ExchangeStep& step) {
   return {};
 }
 
+// What this rank knows of its own rows, to all ranks.
+Status Engine::Impl::gather_rows(uint32_t layer) {
+  const auto column = [](auto* data, size_t stride, size_t width) {
+    return RowColumn{reinterpret_cast<std::byte*>(data), stride * sizeof *data,
+                     width * sizeof *data};
+  };
+  std::vector<RowColumn> columns = {column(workspace.x, padded(spec.hidden), spec.hidden),
+                                    column(good_owners[0].data(), 1, 1)};
+  const bool watches = watch && spec.layers[layer].sparse;
+  if (watches) {
+    const size_t width = watch->notes().size() / rows.size();
+    columns.push_back(column(watch->notes().data(), width, width));
+  }
+  TRY_STATUS(owner_exchange->gather(layer, row_owners, columns));
+  if (watches) watch->learn(layer);
+  return {};
+}
+
 Status Engine::Impl::run_layer(uint32_t layer, ExchangeStep step) {
   const LayerWeights& of_layer = weights.layers[layer];
   const double began = now_seconds();
   if (watch) watch->before_attention(compute(), layer, workspace);
   TRY_STATUS(attend(layer));
+  // A rank without rows has nothing to do until others' come, and hints come before.
+  if (hints) TRY_STATUS(hints->hear(own_rows.empty()));
   cache->pump();
   record(kTrackAttention, "attention", layer, began);
   const double mlp_began = now_seconds();
@@ -177,10 +204,7 @@ Status Engine::Impl::run_layer(uint32_t layer, ExchangeStep step) {
         dense_mlp(compute(), spec, of_layer, own, workspace, workspace.update);
   }
   add_update(own_rows);
-  if (owner_exchange) {
-    TRY_STATUS(owner_exchange->gather(layer, row_owners, workspace.x, padded(spec.hidden),
-                                      good_owners[0]));
-  }
+  if (owner_exchange) TRY_STATUS(gather_rows(layer));
   record(kTrackExperts, spec.layers[layer].sparse ? "experts" : "mlp", layer, mlp_began);
   return {};
 }
@@ -190,6 +214,7 @@ Status Engine::Impl::run_layers(const RankCommand& command) {
   rope_angles(compute(), spec, rows, workspace);
   if (replay) replay->begin_step(rows);
   if (watch) watch->begin_step(rows);
+  if (hints) hints->begin_step(steps);
   router_now = 0;
   for (uint32_t layer = 0; layer < spec.layers.size(); ++layer) {
     if (team.alone() && stop && stop()) return fail(Code::kStopped, "stopped");

@@ -1,6 +1,7 @@
 // What an engine does because there are other ranks.
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <utility>
 
@@ -16,52 +17,60 @@ namespace {
 constexpr Awaited kReports = {"reports"};
 constexpr uint64_t kTokensTold = 32;  // of a layer, until its copies are believed
 
+// The numbers of a report or of a layer in the order in which they travel.
+template <class Report>
+auto numbers_of(Report& report) {
+  auto& prefetch = report.prefetch;
+  return std::array{&report.expert_hits,    &report.expert_misses,  &report.expert_bytes_read,
+                    &prefetch.started,      &prefetch.hits,         &prefetch.late,
+                    &prefetch.useful_bytes, &prefetch.wasted_bytes, &prefetch.steps,
+                    &prefetch.steps_rested, &report.experts,        &report.slices,
+                    &report.peak_rss_bytes};
+}
+
+template <class Layer>
+auto numbers_of_layer(Layer& layer) {
+  return std::array{
+      &layer.tokens,        &layer.copies_out, &layer.copies_back, &layer.copies_to_nodes,
+      &layer.copies_needed, &layer.picks,      &layer.picks_here,  &layer.computed,
+      &layer.gathers,       &layer.steps};
+}
+
+void put_list(std::string& out, const std::vector<uint64_t>& values) {
+  put(out, uint64_t{values.size()});
+  for (const uint64_t value : values) put(out, value);
+}
+
+std::vector<uint64_t> take_list(ByteCursor& cursor) {
+  std::vector<uint64_t> values;
+  for (auto left = cursor.number<uint64_t>(); left > 0 && cursor.ok(); --left) {
+    values.push_back(cursor.number<uint64_t>());
+  }
+  return values;
+}
+
 std::string encode(const RankReport& report) {
   std::string out;
-  for (const uint64_t value :
-       {report.expert_hits, report.expert_misses, report.expert_bytes_read, report.experts,
-        report.slices, report.peak_rss_bytes, uint64_t{report.traffic.size()}}) {
-    put(out, value);
-  }
+  for (const uint64_t* value : numbers_of(report)) put(out, *value);
+  put(out, uint64_t{report.traffic.size()});
   for (const LayerTraffic& layer : report.traffic) {
-    for (const uint64_t value :
-         {layer.tokens, layer.copies_out, layer.copies_back, layer.copies_to_nodes,
-          layer.copies_needed, layer.picks, layer.picks_here, layer.computed, layer.gathers,
-          layer.steps, uint64_t{layer.bytes_to.size()}}) {
-      put(out, value);
-    }
-    for (const uint64_t bytes : layer.bytes_to) put(out, bytes);
+    for (const uint64_t* value : numbers_of_layer(layer)) put(out, *value);
+    put_list(out, layer.bytes_to);
   }
-  put(out, uint64_t{report.attention_bytes_to.size()});
-  for (const uint64_t bytes : report.attention_bytes_to) put(out, bytes);
+  put_list(out, report.attention_bytes_to);
   return out;
 }
 
 Result<RankReport> decode_report(std::string_view bytes) {
   ByteCursor cursor(bytes);
   RankReport report;
-  uint64_t layers = 0;
-  for (uint64_t* value : {&report.expert_hits, &report.expert_misses, &report.expert_bytes_read,
-                          &report.experts, &report.slices, &report.peak_rss_bytes, &layers}) {
-    *value = cursor.number<uint64_t>();
-  }
-  for (uint64_t i = 0; i < layers && cursor.ok(); ++i) {
+  for (uint64_t* value : numbers_of(report)) *value = cursor.number<uint64_t>();
+  for (auto left = cursor.number<uint64_t>(); left > 0 && cursor.ok(); --left) {
     LayerTraffic& layer = report.traffic.emplace_back();
-    uint64_t ranks = 0;
-    for (uint64_t* value :
-         {&layer.tokens, &layer.copies_out, &layer.copies_back, &layer.copies_to_nodes,
-          &layer.copies_needed, &layer.picks, &layer.picks_here, &layer.computed, &layer.gathers,
-          &layer.steps, &ranks}) {
-      *value = cursor.number<uint64_t>();
-    }
-    for (uint64_t rank = 0; rank < ranks && cursor.ok(); ++rank) {
-      layer.bytes_to.push_back(cursor.number<uint64_t>());
-    }
+    for (uint64_t* value : numbers_of_layer(layer)) *value = cursor.number<uint64_t>();
+    layer.bytes_to = take_list(cursor);
   }
-  const auto ranks = cursor.number<uint64_t>();
-  for (uint64_t rank = 0; rank < ranks && cursor.ok(); ++rank) {
-    report.attention_bytes_to.push_back(cursor.number<uint64_t>());
-  }
+  report.attention_bytes_to = take_list(cursor);
   if (!cursor.at_end()) return fail(Code::kInternal, "a report that is none");
   return report;
 }
@@ -102,6 +111,7 @@ Status Engine::Impl::obey(const RankCommand& command) {
       for (const auto& exchange : exchanges) exchange->reset_traffic();
       if (slice_exchange) slice_exchange->reset_traffic();
       if (owner_exchange) owner_exchange->reset_traffic();
+      if (hints) hints->reset_traffic();
       return {};
     case RankCommand::Kind::kReport:
       if (team.rank() != 0) TRY(gather_texts(*team.world, 0, encode(rank_report()), kReports));
@@ -131,11 +141,13 @@ RankReport Engine::Impl::rank_report() const {
   RankReport report{.expert_hits = of_cache.hits,
                     .expert_misses = of_cache.misses,
                     .expert_bytes_read = of_cache.bytes_read,
+                    .prefetch = of_cache.prefetch,
                     .experts = experts,
                     .slices = expert_source.layout().slice.count,
                     .peak_rss_bytes = peak_resident_bytes()};
   for (const auto& exchange : exchanges) add_traffic(exchange->traffic(), report.traffic);
   if (slice_exchange) add_traffic(slice_exchange->traffic(), report.traffic);
+  if (hints) add_traffic(hints->traffic(), report.traffic);
   if (owner_exchange) report.attention_bytes_to = owner_exchange->bytes_to();
   return report;
 }

@@ -38,6 +38,7 @@ Status ExpertPass::dispatch(const ExpertLayer& layer, const ExchangeStep& step, 
                          .top_k = k,
                          .place_of = layer.place_of,
                          .holders = layer.holders,
+                         .present = layer.present,
                          .rank = rank_,
                          .ranks = ranks_});
   if (exchange_ == nullptr) return {};

@@ -21,6 +21,7 @@ struct ExpertLayer {
   uint16_t layer = 0;
   std::span<const uint16_t> place_of;  // [experts] leaves of the expert tree
   std::span<const uint64_t> holders;   // [experts] ranks, a bit each
+  std::span<const uint64_t> present;   // of them, those that have it in memory; empty: not known
 };
 
 // Some of a step's rows on their way through the experts of a layer: to the experts' ranks, where

@@ -117,7 +117,7 @@ Status MoeBlock::run_passes(const Compute& compute, uint32_t layer, const LayerW
                             uint64_t& weight_bytes, const Calls& calls,
                             const ExchangeStep& exchange, bool halves) {
   const ExpertLayer of_layer = {static_cast<uint16_t>(layer), leaf_of_expert_[layer],
-                                placement_.holders[router_of_layer_[layer]]};
+                                placement_.holders[router_of_layer_[layer]], calls.present};
   const std::vector<uint32_t> rows = rows_of_passes(count, halves);
   uint32_t first = 0;
   for (size_t i = 0; i < rows.size(); ++i) {

@@ -38,6 +38,8 @@ class MoeBlock {
     std::function<void(std::span<RoutedExpert>)> reroute;
     // Called when the misses are on their way and workspace.routed and .shared are done.
     std::function<void()> while_reading;
+    // As ExpertLayer has it.
+    std::span<const uint64_t> present = {};
   };
   // Over workspace.normed [count] (none is fine); the layer's output rows go to workspace.update.
   // Adds the bytes of weights read to `weight_bytes`. `exchange` says what the ranks bring;

@@ -23,14 +23,16 @@ uint64_t RouterProbe::bytes(const ModelSpec& spec, uint32_t rows) {
 }
 
 std::span<const RoutedExpert> RouterProbe::ask(const Compute& compute, uint32_t layer,
-                                               bool with_shared, uint32_t count,
+                                               bool with_shared, std::span<const uint32_t> rows,
                                                const Workspace& workspace) {
   const Kernels& kernels = compute.kernels;
   const LayerWeights& of_layer = weights_.layers[layer];
   const size_t stride = padded(spec_.hidden), scores = padded(spec_.moe.experts);
+  const auto count = static_cast<uint32_t>(rows.size());
   CHECK(count * stride <= normed_.size());
+  if (count == 0) return {};
   for (uint32_t row = 0; row < count; ++row) {
-    const float* state = workspace.x + row * stride;
+    const float* state = workspace.x + rows[row] * stride;
     float* normed = normed_.data() + row * stride;
     if (with_shared) {
       kernels.add(state, workspace.shared + row * stride, spec_.hidden, normed);

@@ -20,10 +20,11 @@ class RouterProbe {
   static uint64_t bytes(const ModelSpec& spec, uint32_t rows);
 
   uint32_t width() const { return width_; }
-  // What the router of `layer` (of the model) says of workspace.x [count], best first: [count,
-  // width()], valid until the next call. `with_shared` adds workspace.shared to it before the norm.
+  // What the router of `layer` (of the model) says of these rows of workspace.x, best first: [rows,
+  // width()], valid until the next call. `with_shared` adds workspace.shared [rows' places here] to
+  // them before the norm.
   std::span<const RoutedExpert> ask(const Compute& compute, uint32_t layer, bool with_shared,
-                                    uint32_t count, const Workspace& workspace);
+                                    std::span<const uint32_t> rows, const Workspace& workspace);
 
  private:
   const ModelSpec& spec_;

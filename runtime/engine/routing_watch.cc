@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -25,7 +26,7 @@ constexpr RoutedExpert kNotAsked = {0, -1};
 
 RoutingWatch::RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, ExpertCache& cache,
                            std::unique_ptr<Foresight> foresight, RoutingSink sink,
-                           RoutingReplay* replay)
+                           RoutingReplay* replay, uint32_t asked)
     : spec_(spec),
       cache_(cache),
       foresight_(std::move(foresight)),
@@ -34,17 +35,25 @@ RoutingWatch::RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, E
       probe_(spec, weights, Foresight::kTokensMax),
       layers_(spec.router_layers()),
       place_of_(spec.layers.size()),
-      asked_(kRouterQueries, sink_ != nullptr),
+      asked_(asked),
       answers_(kRouterQueries) {
   CHECK(sink_ == nullptr || replay_ == nullptr);
   for (uint32_t at = 0; at < layers_.size(); ++at) place_of_[layers_[at]] = at;
-  if (foresight_ == nullptr) return;
-  for (const RouterQuery query : foresight_->queries()) asked_[static_cast<size_t>(query)] = true;
+}
+
+uint32_t RoutingWatch::queries_for(const Foresight* foresight, bool records) {
+  uint32_t queries = records ? (1U << kRouterQueries) - 1 : 0;
+  if (foresight == nullptr) return queries;
+  for (const RouterQuery query : foresight->queries()) {
+    queries |= 1U << static_cast<uint32_t>(query);
+  }
+  return queries;
 }
 
 bool RoutingWatch::asks(RouterQuery query) const {
   if (with_shared(query) && spec_.moe.shared_intermediate == 0) return false;
-  return asked_[static_cast<size_t>(query)] && rows_.size() <= Foresight::kTokensMax;
+  const bool asked = (asked_ >> static_cast<uint32_t>(query) & 1) != 0;
+  return asked && rows_.size() <= Foresight::kTokensMax;
 }
 
 // A sequence at its first position is a new request.
@@ -58,6 +67,8 @@ void RoutingWatch::number_requests() {
 
 void RoutingWatch::begin_step(std::span<const StepRow> rows) {
   rows_.assign(rows.begin(), rows.end());
+  all_rows_.resize(rows.size());
+  std::iota(all_rows_.begin(), all_rows_.end(), 0U);
   number_requests();
   routes_.assign(layers_.size() * rows.size() * spec_.moe.top_k, {});
   if (sink_) {
@@ -76,13 +87,10 @@ void RoutingWatch::begin_step(std::span<const StepRow> rows) {
   cache_.prefetch(foresight_->begin_step(tokens, requests));
 }
 
-// Asks the router of layers_[at].
-void RoutingWatch::ask(const Compute& compute, RouterQuery query, uint32_t at,
-                       const Workspace& workspace) {
-  if (at >= layers_.size() || !asks(query)) return;
-  const auto count = static_cast<uint32_t>(rows_.size());
-  RoutingReplay::Answers said = {
-      probe_.ask(compute, layers_[at], with_shared(query), count, workspace), probe_.width()};
+// Of the router of layers_[at], about all rows.
+void RoutingWatch::take_answers(RouterQuery query, uint32_t at,
+                                std::span<const RoutedExpert> answers) {
+  RoutingReplay::Answers said = {answers, probe_.width()};
   if (replay_ != nullptr) said = replay_->answers(query, at);
   if (sink_) {
     std::ranges::copy(said.answers, answers_[static_cast<size_t>(query)].begin() +
@@ -95,22 +103,59 @@ void RoutingWatch::ask(const Compute& compute, RouterQuery query, uint32_t at,
 
 void RoutingWatch::before_attention(const Compute& compute, uint32_t layer,
                                     const Workspace& workspace) {
-  if (spec_.layers[layer].sparse) {
-    ask(compute, RouterQuery::kPreAttention, place_of_[layer], workspace);
+  if (!spec_.layers[layer].sparse || !asks(RouterQuery::kPreAttention)) return;
+  take_answers(RouterQuery::kPreAttention, place_of_[layer],
+               probe_.ask(compute, layer, false, all_rows_, workspace));
+}
+
+void RoutingWatch::routed(const Compute& compute, uint32_t layer, std::span<const uint32_t> rows,
+                          const Workspace& workspace) {
+  const uint32_t at = place_of_[layer], k = spec_.moe.top_k;
+  noted_queries_.clear();
+  for (const RouterQuery query : kAllQueries) {
+    const bool ahead = query != RouterQuery::kPreAttention;
+    if (ahead && asks(query) && at + query_distance(query) < layers_.size()) {
+      noted_queries_.push_back(query);
+    }
+  }
+  const size_t width = k + noted_queries_.size() * probe_.width();
+  notes_.assign(rows_.size() * width, {});
+  const auto note = [&](std::span<const RoutedExpert> said, size_t begin, size_t count) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      std::ranges::copy(said.subspan(i * count, count), notes_.data() + rows[i] * width + begin);
+    }
+  };
+  note({workspace.routed, rows.size() * k}, 0, k);
+  for (size_t i = 0; i < noted_queries_.size(); ++i) {
+    const RouterQuery query = noted_queries_[i];
+    note(probe_.ask(compute, layers_[at + query_distance(query)], with_shared(query), rows,
+                    workspace),
+         k + i * probe_.width(), probe_.width());
   }
 }
 
-void RoutingWatch::routed(const Compute& compute, uint32_t layer, const Workspace& workspace) {
-  const uint32_t at = place_of_[layer];
-  for (const RouterQuery query : kAllQueries) {
-    if (query == RouterQuery::kPreAttention) continue;
-    ask(compute, query, at + query_distance(query), workspace);
+// Places [begin, begin + width) of every row's notes, side by side.
+std::span<const RoutedExpert> RoutingWatch::noted(size_t begin, size_t width) {
+  const size_t stride = spec_.moe.top_k + noted_queries_.size() * probe_.width();
+  of_rows_.resize(rows_.size() * width);
+  for (size_t row = 0; row < rows_.size(); ++row) {
+    std::copy_n(notes_.data() + row * stride + begin, width, of_rows_.data() + row * width);
   }
-  const std::span<const RoutedExpert> routed(workspace.routed, rows_.size() * spec_.moe.top_k);
+  return of_rows_;
+}
+
+void RoutingWatch::learn(uint32_t layer) {
+  const uint32_t at = place_of_[layer], k = spec_.moe.top_k;
+  for (size_t i = 0; i < noted_queries_.size(); ++i) {
+    const RouterQuery query = noted_queries_[i];
+    take_answers(query, at + query_distance(query), noted(k + i * probe_.width(), probe_.width()));
+  }
+  const std::span<const RoutedExpert> routed = noted(0, k);
   std::ranges::copy(routed, routes_.begin() + static_cast<ptrdiff_t>(at * routed.size()));
   if (!foresight_) return;
   foresight_->observe(at, routed);
-  cache_.prefetch(foresight_->look_ahead(at));
+  guesses_ = foresight_->look_ahead(at);
+  cache_.prefetch(guesses_);
 }
 
 // Rows [begin, end) of what was recorded.

@@ -24,18 +24,30 @@ using RoutingSink = std::function<void(const RoutingStep&)>;
 // nothing that a logit depends on.
 class RoutingWatch {
  public:
-  // `foresight`, `sink` and `replay` may be empty. With a sink, routers are asked in every way
-  // there is. With a replay its answers take the place of theirs, which are computed all the same;
-  // it is not recorded again.
+  // `foresight`, `sink` and `replay` may be empty. `asked`: the ways in which routers are asked,
+  // queries_for() these at least. With a replay its answers take the place of theirs, which are
+  // computed all the same; it is not recorded again.
   RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, ExpertCache& cache,
-               std::unique_ptr<Foresight> foresight, RoutingSink sink, RoutingReplay* replay);
+               std::unique_ptr<Foresight> foresight, RoutingSink sink, RoutingReplay* replay,
+               uint32_t asked);
+  // A bit for each RouterQuery; all of them where routes are recorded.
+  static uint32_t queries_for(const Foresight* foresight, bool records);
 
   void begin_step(std::span<const StepRow> rows);
   // workspace.x is what the layer's attention begins with.
   void before_attention(const Compute& compute, uint32_t layer, const Workspace& workspace);
-  // The layer's router has chosen and its misses are being read; workspace.x is the residual behind
-  // the attention, workspace.shared the shared expert's part if there is one.
-  void routed(const Compute& compute, uint32_t layer, const Workspace& workspace);
+  // The layer's router has chosen for these of the step's rows and their misses are being read;
+  // workspace.x is the residual behind the attention [the step's rows], workspace.shared the shared
+  // expert's part if there is one [rows].
+  void routed(const Compute& compute, uint32_t layer, std::span<const uint32_t> rows,
+              const Workspace& workspace);
+  // What routed() saw, [the step's rows, as much of each]: what others saw of their rows belongs
+  // there too. Until learn().
+  std::span<RoutedExpert> notes() { return notes_; }
+  // Guesses and records by the notes.
+  void learn(uint32_t layer);
+  // What learn() guessed of layers to come, on whatever rank the experts are.
+  std::span<const PrefetchJob> guesses() const { return guesses_; }
   void end_step();
 
   const Foresight* foresight() const { return foresight_.get(); }
@@ -47,7 +59,8 @@ class RoutingWatch {
   static constexpr size_t kRecent = 64;  // steps of one token that are remembered
   void number_requests();
   bool asks(RouterQuery query) const;
-  void ask(const Compute& compute, RouterQuery query, uint32_t at, const Workspace& workspace);
+  void take_answers(RouterQuery query, uint32_t at, std::span<const RoutedExpert> answers);
+  std::span<const RoutedExpert> noted(size_t begin, size_t width);
   RoutingStep part_of(uint32_t begin, uint32_t end) const;
 
   const ModelSpec& spec_;
@@ -58,10 +71,16 @@ class RoutingWatch {
   RouterProbe probe_;
   std::vector<uint16_t> layers_;    // the model's that have routers
   std::vector<uint32_t> place_of_;  // [the model's layers] in layers_
-  std::vector<bool> asked_;         // [queries]
+  const uint32_t asked_;            // a bit each query
   std::vector<StepRow> rows_;
+  std::vector<uint32_t> all_rows_;          // 0 … rows − 1
+  std::vector<RouterQuery> noted_queries_;  // of the layer that was routed
+  // [rows][top-k, then noted queries · width] routes and answers
+  std::vector<RoutedExpert> notes_;
+  std::vector<RoutedExpert> of_rows_;               // of the notes, one kind
   std::vector<uint32_t> request_of_;                // [sequences]
   uint32_t requests_ = 0;                           // begun so far
+  std::span<const PrefetchJob> guesses_;            // foresight_'s
   std::deque<std::vector<RoutedExpert>> recent_;    // [layers, top-k] of each
   std::vector<RoutedExpert> routes_;                // recorded: [layers, rows, top-k]
   std::vector<std::vector<RoutedExpert>> answers_;  // recorded: [queries][layers, rows, width]

@@ -72,6 +72,12 @@ Result<uint32_t> agree_on_least(World& world, uint32_t mine) {
   return static_cast<uint32_t>(std::ranges::min(all));
 }
 
+Result<uint32_t> agree_on_union(World& world, uint32_t mine) {
+  uint64_t bits = 0;
+  for (const uint64_t of_rank : TRY(all_of(world, mine))) bits |= of_rank;
+  return static_cast<uint32_t>(bits);
+}
+
 Result<Topology> find_topology(World& world) {
   std::array<char, 256> name{};
   ::gethostname(name.data(), name.size() - 1);

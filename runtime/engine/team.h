@@ -52,6 +52,8 @@ Status agree(World& world, const std::vector<TeamFact>& facts);
 
 // The least that any rank says.
 Result<uint32_t> agree_on_least(World& world, uint32_t mine);
+// The bits that any rank says.
+Result<uint32_t> agree_on_union(World& world, uint32_t mine);
 // Ranks of hosts with one name share a node.
 Result<Topology> find_topology(World& world);
 

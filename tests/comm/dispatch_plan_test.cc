@@ -19,9 +19,10 @@ struct Case {
   std::vector<RoutedExpert> routed;
   std::vector<uint16_t> place_of;
   std::vector<uint64_t> holders;
+  std::vector<uint64_t> present;
   uint32_t rank = 0;
 
-  DispatchInput input() const { return {routed, top_k, place_of, holders, rank, ranks}; }
+  DispatchInput input() const { return {routed, top_k, place_of, holders, present, rank, ranks}; }
 };
 
 Case random_case(Prng& prng, bool replicas) {
@@ -43,6 +44,7 @@ Case random_case(Prng& prng, bool replicas) {
     uint64_t ranks = uint64_t{1} << prng.below(one.ranks);
     if (replicas && prng.below(3) == 0) ranks |= uint64_t{1} << prng.below(one.ranks);
     one.holders.push_back(ranks);
+    if (replicas) one.present.push_back(ranks & prng.next());
   }
   for (uint32_t row = 0; row < one.rows; ++row) {
     shuffle();
@@ -123,6 +125,32 @@ void expect_as_slow(const Case& one) {
 TEST(DispatchPlan, IsWhatTheSlowReferenceFinds) {
   Prng prng(1);
   for (int i = 0; i < 3000; ++i) expect_as_slow(random_case(prng, i % 2 == 0));
+}
+
+// Two ranks have all experts, each in memory on one of them: no pick needs a read, however the tree
+// lies, and nothing goes to a third.
+TEST(DispatchPlan, PicksGoToTheReplicaThatIsInMemory) {
+  Prng prng(3);
+  for (int i = 0; i < 200; ++i) {
+    Case one = random_case(prng, false);
+    one.ranks = 3;
+    one.rank = static_cast<uint32_t>(prng.below(2));
+    for (uint32_t expert = 0; expert < one.experts; ++expert) {
+      one.holders[expert] = 0b011 | (prng.below(4) == 0 ? 0b100U : 0);
+      one.present.push_back(expert % 2 == 0 ? 0b001 : 0b010);
+    }
+    // A row that picks what the other rank alone has visits it anyway.
+    one.holders[0] = uint64_t{1} << (1 - one.rank);
+    const DispatchPlan plan = plan_dispatch(one.input());
+    for (uint32_t row = 0; row < plan.rows(); ++row) {
+      const auto picks = plan.of(row);
+      const bool visits = std::ranges::any_of(picks, [](auto& pick) { return pick.expert == 0; });
+      for (const PlannedPick& pick : picks) {
+        if (pick.expert == 0) continue;
+        EXPECT_EQ(pick.rank, visits ? pick.expert % 2 : one.rank);
+      }
+    }
+  }
 }
 
 TEST(DispatchPlan, AlignedRanksReturnOneRowATokenAndRank) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdlib>
 #include <deque>
 #include <map>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "comm/expert_exchange.h"
+#include "comm/hint_exchange.h"
 #include "comm/owner_exchange.h"
 #include "comm/simulated_world.h"
 #include "tests/comm/exchange_scene.h"
@@ -36,7 +38,10 @@ class SceneRank {
       : world_(world),
         scene_(scene),
         experts_(world, {scene.hidden, scene.top_k, scene.rows}, scene.topology),
-        heads_(world, {scene.hidden, scene.rows, scene.leaves, scene.nodes_of_rank}),
+        // Half of what a row takes in a gather: memory for the rest is taken on the way.
+        heads_(world,
+               {scene.hidden, scene.rows, scene.hidden * 2, scene.leaves, scene.nodes_of_rank}),
+        hints_(world, 1),
         x_(first_rows(scene)) {}
 
   Status run() {
@@ -48,7 +53,11 @@ class SceneRank {
       if (scene_.splits) TRY_STATUS(attend());
       TRY_STATUS(compute_experts());
       if (scene_.splits) TRY_STATUS(spread());
+      // Those of this layer may still be under way.
+      if (layer_ > 0) TRY_STATUS(hints_.finish(layer_ - 1, read_));
     }
+    TRY_STATUS(hints_.finish(layer_, read_));
+    EXPECT_EQ(hints_read_, scene_.layers * (scene_.ranks - 1));
     return {};
   }
 
@@ -123,6 +132,8 @@ class SceneRank {
     for (const uint8_t owner : owners()) ++step.rows_of_rank[owner];
     TRY_STATUS(experts_.dispatch(step, plan, rows.data(), scene_.hidden));
     TRY_STATUS(experts_.wait_for_rows());
+    tell_hints();
+    TRY_STATUS(hints_.take(read_));
     const Kernels& kernels = **select_kernels("");
     sums_.clear();
     for (uint32_t row = 0; row < experts_.count(); ++row) sum_parts(row);
@@ -134,6 +145,27 @@ class SceneRank {
       add_update(x_[own_[row]], {sum, scene_.hidden});
     }
     return {};
+  }
+
+  // What a rank tells another one depends on both and on the layer.
+  static std::vector<Hint> hints_of(uint32_t from, uint32_t to, uint32_t layer) {
+    return std::vector<Hint>((from + 2 * to + layer) % 4, {static_cast<uint16_t>(from * 64 + to)});
+  }
+
+  void tell_hints() {
+    std::vector<std::vector<Hint>> wanted;
+    for (uint32_t rank = 0; rank < scene_.ranks; ++rank) {
+      wanted.push_back(hints_of(world_.rank(), rank, layer_));
+    }
+    hints_.begin(7, layer_, wanted, std::array{uint64_t{layer_} << 32 | world_.rank()});
+  }
+
+  void read_hints(const Hints& hints) {
+    const auto same = [](const Hint& a, const Hint& b) { return a.expert == b.expert; };
+    EXPECT_TRUE(
+        std::ranges::equal(hints.wanted, hints_of(hints.from, world_.rank(), hints.layer), same));
+    EXPECT_EQ(hints.present.front(), uint64_t{hints.layer} << 32 | hints.from);
+    hints_read_ += 1;
   }
 
   // The partials of one row that are due here, as ExpertPass has them.
@@ -162,7 +194,11 @@ class SceneRank {
       all.insert(all.end(), x_[row].begin(), x_[row].end());
       if (owners()[row] == world_.rank()) marks[row] = 1000 * layer_ + row;
     }
-    TRY_STATUS(heads_.gather(layer_, owners(), all.data(), scene_.hidden, marks));
+    const size_t row_bytes = scene_.hidden * sizeof(float);
+    const std::array columns = {
+        RowColumn{reinterpret_cast<std::byte*>(all.data()), row_bytes, row_bytes},
+        RowColumn{reinterpret_cast<std::byte*>(marks.data()), sizeof(uint64_t), sizeof(uint64_t)}};
+    TRY_STATUS(heads_.gather(layer_, owners(), columns));
     for (uint32_t row = 0; row < scene_.rows; ++row) {
       EXPECT_EQ(marks[row], 1000 * layer_ + row);
       std::copy_n(all.begin() + static_cast<ptrdiff_t>(row * scene_.hidden), scene_.hidden,
@@ -175,6 +211,9 @@ class SceneRank {
   const Scene& scene_;
   ExpertExchange experts_;
   OwnerExchange heads_;
+  HintExchange hints_;
+  const HintExchange::Sink read_ = [this](const Hints& hints) { read_hints(hints); };
+  uint32_t hints_read_ = 0;
   Rows x_;
   std::deque<std::vector<float>> sums_;  // of this rank's experts
   uint32_t layer_ = 0;
@@ -192,7 +231,7 @@ SimulatedOptions draw_options(const Scene& scene) {
   fault.kind = Kind{static_cast<uint8_t>(scene.seed % 7)};
   fault.rank = static_cast<uint32_t>(prng.below(scene.ranks));
   fault.other = static_cast<uint32_t>((fault.rank + 1 + prng.below(scene.ranks - 1)) % scene.ranks);
-  const uint32_t rounds = scene.layers * (scene.splits ? 5 : 2);
+  const uint32_t rounds = scene.layers * (scene.splits ? 6 : 3);
   if (prng.below(4) == 0) {
     fault.at_seconds = prng.uniform() * 1e-3 * rounds;
   } else {

@@ -104,5 +104,32 @@ TEST_F(Paging, SpansShowReadsBesideComputing) {
   EXPECT_GT(count("attention "), 400);
 }
 
+// Every rank sees the routes of all rows there, so rank 0 records what one process does.
+TEST_F(Paging, RanksThatSplitHeadsRecordTheTraceOfOneProcess) {
+  const auto trace_of = [&](const std::string& name, const std::vector<std::string>& team) {
+    std::vector<std::string> arguments = {"run",
+                                          pack_,
+                                          "-p",
+                                          "Call me",
+                                          "-n",
+                                          "40",
+                                          "--temp",
+                                          "0",
+                                          "--memory",
+                                          "20MiB",
+                                          "--json",
+                                          "-",
+                                          "--record-routing",
+                                          folder_ + "/" + name};
+    arguments.insert(arguments.end(), team.begin(), team.end());
+    parsed(run_switchyard(arguments));
+    std::ifstream file(folder_ + "/" + name, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string alone = trace_of("alone", {});
+  EXPECT_GT(alone.size(), 1000u);
+  EXPECT_TRUE(alone == trace_of("split", {"--ranks", "2", "--layout", "B"}));
+}
+
 }  // namespace
 }  // namespace switchyard

@@ -52,6 +52,14 @@ EngineOptions options_of(const ModelSource& source, World* world, uint64_t seed)
     team.placement =
         place_at_random(source.expert_order().size(), experts, world->size(), seed + 1, slices);
   }
+  // Few experts in memory, so that ranks tell each other which ones they will want and have.
+  const ExpertSource& experts = source.experts();
+  if (prng.below(2) == 0) {
+    options.expert_bytes_max = (source.spec().moe.top_k + 1) * experts.slot_bytes();
+  }
+  if (prng.below(2) == 0) {
+    for (auto& layer : team.placement.holders) layer.front() |= RankSet{1} << (world->size() - 1);
+  }
   return options;
 }
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <set>
+#include <tuple>
 #include <vector>
 
 #include "runtime/base/prng.h"
@@ -26,9 +28,9 @@ Holders random_holders(uint32_t picks, uint32_t ranks, double replicas, Prng& pr
 }
 
 std::vector<uint8_t> choice(const Holders& holders, uint32_t owner,
-                            const std::vector<uint64_t>& loads = {}) {
+                            const std::vector<uint64_t>& loads = {}, const Holders& present = {}) {
   std::vector<uint8_t> chosen(holders.size());
-  choose_holders(holders, owner, chosen, loads);
+  choose_holders(holders, owner, chosen, loads, present);
   return chosen;
 }
 
@@ -108,6 +110,95 @@ TEST(ReplicaChoice, TiesGoBehindTheOwnerOrToTheLeastLoaded) {
   EXPECT_THAT(choice({0b1110}, 0, {0, 5, 9, 4}), testing::ElementsAre(3));
   // Rank 1 is visited anyway and has less to do than the owner.
   EXPECT_THAT(choice({0b0010, 0b0011}, 0, {7, 3}), testing::ElementsAre(1, 1));
+}
+
+using Ranks = std::set<uint32_t>;
+
+bool holds(const Holders& holders, size_t pick, uint32_t rank) {
+  return (holders[pick] >> rank & 1) != 0;
+}
+
+std::vector<size_t> uncovered(const Holders& holders, const Ranks& used) {
+  std::vector<size_t> open;
+  for (size_t pick = 0; pick < holders.size(); ++pick) {
+    const auto has = [&](uint32_t rank) { return holds(holders, pick, rank); };
+    if (std::ranges::none_of(used, has)) open.push_back(pick);
+  }
+  return open;
+}
+
+// The same choice in plain steps, each over all ranks: fewest ranks, then memory, then load.
+std::vector<uint8_t> slow_choice(const Holders& holders, uint32_t owner,
+                                 const std::vector<uint64_t>& loads, const Holders& present) {
+  Ranks used = {owner}, added;
+  for (const uint64_t mask : holders) {
+    if (std::popcount(mask) == 1) used.insert(static_cast<uint32_t>(std::countr_zero(mask)));
+  }
+  const auto all = [&] {
+    Ranks both = used;
+    both.insert(added.begin(), added.end());
+    return both;
+  };
+  for (auto open = uncovered(holders, all()); !open.empty(); open = uncovered(holders, all())) {
+    std::vector<std::tuple<int, int, uint64_t, uint32_t>> ranks;  // the least is best
+    for (uint32_t rank = 0; rank < loads.size(); ++rank) {
+      int covers = 0, there = 0;
+      for (const size_t pick : open) {
+        covers += holds(holders, pick, rank) ? 1 : 0;
+        there += holds(holders, pick, rank) && holds(present, pick, rank) ? 1 : 0;
+      }
+      ranks.emplace_back(-covers, -there, loads[rank], rank);
+    }
+    added.insert(std::get<3>(std::ranges::min(ranks)));
+  }
+  for (const uint32_t rank : Ranks(added)) {
+    added.erase(rank);
+    if (!uncovered(holders, all()).empty()) added.insert(rank);
+  }
+  std::vector<uint8_t> chosen;
+  for (size_t pick = 0; pick < holders.size(); ++pick) {
+    std::vector<std::tuple<bool, uint64_t, uint32_t>> ranks;
+    for (const uint32_t rank : all()) {
+      if (holds(holders, pick, rank)) {
+        ranks.emplace_back(!holds(present, pick, rank), loads[rank], rank);
+      }
+    }
+    chosen.push_back(static_cast<uint8_t>(std::get<2>(std::ranges::min(ranks))));
+  }
+  return chosen;
+}
+
+TEST(ReplicaChoice, TakesFewRanksThenMemoryThenLoadAsTheSlowReferenceDoes) {
+  Prng prng(5);
+  uint64_t there = 0, there_blind = 0;
+  for (int i = 0; i < 4000; ++i) {
+    const auto ranks = static_cast<uint32_t>(2 + prng.below(7));
+    const auto picks = static_cast<uint32_t>(1 + prng.below(10));
+    const Holders holders = random_holders(picks, ranks, prng.uniform() / 2, prng);
+    const auto owner = static_cast<uint32_t>(prng.below(ranks));
+    Holders present;
+    for (const uint64_t mask : holders) present.push_back(mask & prng.next());
+    std::vector<uint64_t> loads(ranks);
+    for (uint64_t& load : loads) load = prng.below(4);
+    const auto chosen = choice(holders, owner, loads, present);
+    ASSERT_EQ(chosen, slow_choice(holders, owner, loads, present));
+    ASSERT_LE(copies(chosen, owner), fewest(holders, ranks, owner) + 1) << "memory costs no copy";
+    const auto blind = choice(holders, owner, loads);
+    for (size_t pick = 0; pick < picks; ++pick) {
+      there += holds(present, pick, chosen[pick]) ? 1 : 0;
+      there_blind += holds(present, pick, blind[pick]) ? 1 : 0;
+    }
+  }
+  EXPECT_GT(there, there_blind + there_blind / 20);
+}
+
+TEST(ReplicaChoice, WhatIsInMemoryComesBeforeLoad) {
+  EXPECT_THAT(choice({0b0110}, 0, {0, 1, 9}, {0b0100}), testing::ElementsAre(2));
+  EXPECT_THAT(choice({0b0110}, 0, {0, 1, 9}, {0}), testing::ElementsAre(1));
+  // Rank 1 is visited anyway: a second copy would cost more than a read.
+  EXPECT_THAT(choice({0b0010, 0b0110}, 0, {0, 9, 0}, {0, 0b0100}), testing::ElementsAre(1, 1));
+  EXPECT_THAT(choice({0b0010, 0b0011}, 0, {0, 0}, {0, 0b0010}), testing::ElementsAre(1, 1))
+      << "not in the owner's memory";
 }
 
 TEST(SavingOwners, AreThoseWithTheFewestCopies) {
