@@ -7,8 +7,6 @@
 #include <array>
 #include <cstring>
 
-#include "experts/rank_source.h"
-#include "experts/staged_source.h"
 #include "runtime/base/align.h"
 #include "runtime/base/byte_fields.h"
 #include "runtime/base/check.h"
@@ -19,9 +17,7 @@
 #include "runtime/engine/engine_impl.h"
 #include "runtime/engine/round_rates.h"
 #include "runtime/kernels/kernel_table.h"
-#include "storage/faulty_queue.h"
 #include "storage/input_file.h"
-#include "storage/rated_queue.h"
 
 namespace switchyard {
 namespace {
@@ -32,29 +28,6 @@ PredictorShape predictor_shape(const ModelSpec& spec) {
   return {spec.sparse_layers(), spec.moe.experts, spec.moe.top_k};
 }
 
-// What stands before the real drive: a rate it is held to, and faults. A folder has no checksums: a
-// flipped bit would be computed on.
-Result<std::function<std::unique_ptr<ReadQueue>(std::unique_ptr<ReadQueue>)>> drive_in_front(
-    const ModelSource& source, const EngineOptions& options) {
-  FaultMix mix;
-  if (!options.faults.empty()) mix = TRY(parse_faults(options.faults));
-  if (mix.bit_flip > 0 && !source.experts().direct()) {
-    return fail(Code::kUsage, "bits flipped in a folder's weights cannot be noticed", "--faults",
-                "pack the model, or name other kinds");
-  }
-  return [mix, options](std::unique_ptr<ReadQueue> queue) -> std::unique_ptr<ReadQueue> {
-    if (options.drive_bytes_per_second > 0) {
-      DriveModel model{.bytes_per_second = options.drive_bytes_per_second};
-      model.now_seconds = now_seconds;
-      model.sleep_until = sleep_until_seconds;
-      const uint32_t depth = queue->depth();
-      queue = std::make_unique<RatedQueue>(std::move(queue), depth, std::move(model));
-    }
-    if (!options.faults.empty()) queue = std::make_unique<FaultyQueue>(std::move(queue), mix);
-    return queue;
-  };
-}
-
 // Null when nothing is to be guessed.
 Result<std::unique_ptr<Foresight>> make_foresight(const ModelSpec& spec,
                                                   const EngineOptions& options) {
@@ -62,13 +35,6 @@ Result<std::unique_ptr<Foresight>> make_foresight(const ModelSpec& spec,
   auto predictor = TRY(make_predictor(options.predictor, shape));
   if (predictor == nullptr) return nullptr;
   return std::make_unique<Foresight>(std::move(predictor), shape, spec.router_layers());
-}
-
-// What this rank holds of the experts; null: all of the source's.
-std::unique_ptr<ExpertSource> rank_experts(const ModelSource& source, const TeamOptions& team) {
-  if (team.alone()) return nullptr;
-  return make_rank_source(source.experts(), team.placement, source.spec().router_layers(),
-                          team.rank());
 }
 
 // The model as its keys and values see it: with the heads of this rank, of which a rank without any
@@ -125,8 +91,7 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
                                  const Foresight* foresight) {
   CHECK(options.context >= 1 && options.sequences >= 1);
   const ModelSpec& spec = source.spec();
-  const auto part = rank_experts(source, options.team);
-  const ExpertSource& experts = part ? *part : source.experts();
+  const ExpertSource& experts = source.experts();
   const auto workspace = [&](uint32_t rows, uint32_t logits) {
     return Workspace::bytes(spec, rows, logits);
   };
@@ -144,7 +109,7 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
   if (options.team.splits_heads()) needs.logits_row_bytes *= 2;  // parts come from everywhere
   needs.slot_bytes = experts.slot_bytes();
   needs.staging_bytes = experts.direct() ? 0 : experts.staging_bytes();
-  needs.experts = static_cast<uint32_t>(experts.keys().size());
+  needs.experts = experts_held_max(source, options.team);
   needs.slots_min = std::min(spec.moe.top_k, needs.experts);
   needs.chunk_min = options.sequences;
   needs.chunk_wanted =
@@ -153,27 +118,6 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
       std::max(needs.chunk_min, std::min(needs.chunk_wanted, options.context * options.sequences));
   needs.expert_bytes_max = options.expert_bytes_max;
   return needs;
-}
-
-Result<ExpertCacheOptions> cache_options(const ModelSource& source, const EngineOptions& options,
-                                         const MemoryPlan& plan) {
-  const ModelSpec& spec = source.spec();
-  ExpertCacheOptions cache;
-  cache.slots = plan.slots + plan.kv_slots;
-  cache.staging = plan.staging;
-  cache.policy = options.policy;
-  cache.buffered = options.buffered_reads;
-  cache.spans = options.spans;
-  cache.device = options.device.get();
-  cache.memory_bytes_per_second = options.memory_bytes_per_second;
-  if (options.prefetch) {
-    cache.prefetch_bytes_per_step =
-        source.experts().expert_bytes() * spec.moe.top_k * spec.sparse_layers();
-  }
-  if (!options.faults.empty() || options.drive_bytes_per_second > 0) {
-    cache.wrap_queue = TRY(drive_in_front(source, options));
-  }
-  return cache;
 }
 
 // A hash of some of the weights: enough to tell checkpoints of one shape apart.
@@ -215,7 +159,7 @@ Result<std::vector<TeamFact>> team_facts(const ModelSource& source, const Engine
   facts.push_back({"order of experts", hash_hex(hash_text(encode_order(source.expert_order())))});
   facts.push_back({"number of experts a token", fmt::to_string(source.spec().moe.top_k)});
   facts.push_back({"layout", std::string(layout_name(team.layout))});
-  facts.push_back({"placement", hash_hex(placement)});
+  facts.push_back({"placement", hash_hex(placement) + (team.adapt ? ", adaptive" : "")});
   facts.push_back({"way of choosing owners", owners_name(team.owners)});
   facts.push_back({"context", fmt::format("{} of {}", options.sequences, options.context)});
   return facts;
@@ -229,21 +173,16 @@ Status check_device(const Device* device) {
 
 }  // namespace
 
-Engine::Impl::Impl(const ModelSource& source, std::unique_ptr<ExpertSource> own,
-                   std::unique_ptr<ExpertSource> staged_copy, const Kernels& kernels,
-                   const EngineOptions& options)
-    : spec(source.spec()),
+Engine::Impl::Impl(const ModelSource& source, const Kernels& kernels, const EngineOptions& options)
+    : source(source),
+      options(options),
+      spec(source.spec()),
       kernels(kernels),
       team(options.team),
       placement(options.team.alone() ? place_by_order(source.expert_order(), 1)
                                      : options.team.placement),
       pool(options.threads),
-      own_experts(std::move(own)),
-      staged(std::move(staged_copy)),
-      expert_source(staged        ? *staged
-                    : own_experts ? *own_experts
-                                  : source.experts()),
-      experts(static_cast<uint32_t>(expert_source.keys().size())),
+      experts_max(experts_held_max(source, options.team)),
       device(options.device),
       replay(options.replay),
       sequences(options.sequences),
@@ -272,7 +211,7 @@ Result<uint64_t> Engine::minimum_bytes(const ModelSource& source, const EngineOp
 }
 
 // Which heads are computed here, and the exchanges with other ranks, for steps of plan.chunk rows.
-void Engine::Impl::join_team(const ModelSource& source) {
+void Engine::Impl::join_team() {
   const uint32_t kv_heads = spec.attention.kv_heads;
   attention.heads = {0, kv_heads};
   if (team.splits_heads()) attention.heads = heads_of(team.rank(), team.ranks(), kv_heads);
@@ -333,12 +272,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
   if (!options.team.alone() && !options.team.topology) {
     known.team.topology = TRY(find_topology(*options.team.world));
   }
-  auto own = rank_experts(source, options.team);
-  std::unique_ptr<ExpertSource> staged;
-  if (!options.stage.empty()) {
-    staged = TRY(stage_experts(own ? *own : source.experts(), options.stage, {}));
-  }
-  auto impl = std::make_unique<Impl>(source, std::move(own), std::move(staged), *kernels, known);
+  auto impl = std::make_unique<Impl>(source, *kernels, known);
+  TRY_STATUS(impl->take_experts());
   impl->plan = plan;
   impl->logits_rows = logits_rows;
   if (options.spans != nullptr) {
@@ -346,34 +281,30 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
     options.spans->name_track(kTrackExperts, "experts");
     options.spans->name_track(kTrackWait, "waiting for reads");
   }
-  const ExpertSource& experts = impl->expert_source;
-  const uint64_t filled = std::min<uint64_t>(plan.slots + plan.kv_slots, experts.keys().size());
-  const uint64_t fill_bytes = filled * experts.expert_bytes();
+  const uint64_t filled = std::min(plan.slots + plan.kv_slots, impl->experts);
+  const uint64_t fill_bytes = filled * source.experts().expert_bytes();
   const auto report = [&](uint64_t done) {
     if (progress.report) progress.report(done, plan.dense_bytes + fill_bytes);
   };
   impl->weights = TRY(DenseWeights::load(source, report));
   impl->workspace = TRY(Workspace::create(impl->spec, plan.chunk, plan.logits_rows));
-  const ExpertCacheOptions of_cache = TRY(cache_options(source, options, plan));
-  impl->cache = TRY(ExpertCache::create(experts, of_cache));
-  TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(plan.dense_bytes + done); }));
+  TRY_STATUS(impl->open_cache([&](uint64_t done) { report(plan.dense_bytes + done); }));
   impl->load_bytes = plan.dense_bytes + fill_bytes;
   impl->kv = TRY(KvCache::create(
       kv_spec(impl->spec, options.team), options.context, sequences_here(options),
       options.sequences, kv_needs(source, options).piece_bytes,
-      {.lend = [cache = impl->cache.get()] { return cache->lend(); },
-       .take_back = [cache = impl->cache.get()](auto slot) { cache->take_back(slot); }}));
-  impl->join_team(source);
+      {.lend = [impl = impl.get()] { return impl->cache->lend(); },
+       .take_back = [impl = impl.get()](auto slot) { impl->cache->take_back(slot); }}));
+  impl->join_team();
+  const bool all_fit = plan.slots >= impl->experts_max;
   if (!options.team.alone()) {
-    const bool fits = plan.slots >= experts.keys().size();
-    impl->may_halve = TRY(agree_on_least(*options.team.world, fits ? 1 : 0)) != 0;
+    impl->may_halve = TRY(agree_on_least(*options.team.world, all_fit ? 1 : 0)) != 0;
   }
   if (!options.team.alone() && options.team.layout == Layout::kAuto) {
     impl->links = TRY(measure_links(*options.team.world));
   }
   // The drive is kept busy by the thread that computes, now and then: no thread of its own takes
   // turns with those that compute.
-  const bool all_fit = plan.slots >= experts.keys().size();
   if (!all_fit || options.device) {
     impl->pool.set_between([impl = impl.get()] { impl->pump_reads(); });
   }
@@ -384,6 +315,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
                                                  std::move(foresight), options.on_routing,
                                                  options.replay.get());
   }
+  impl->watch_placement();
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -416,9 +348,18 @@ Result<std::vector<RankReport>> Engine::rank_reports() {
   return reports;
 }
 
+const std::vector<PlacementChange>& Engine::placement_changes() const {
+  static const std::vector<PlacementChange> kNone;
+  return impl_->placement_watch ? impl_->placement_watch->changes() : kNone;
+}
+
 uint32_t Engine::ranks() const { return impl_->team.ranks(); }
 
 Result<SequenceId> Engine::open_sequence(std::span<const TokenId> beginning) {
+  if (const Status adapted = impl_->adapt_placement(); !adapted) {
+    impl_->team.world->leave(adapted.error());
+    return tl::unexpected(adapted.error());
+  }
   const SequenceId sequence = TRY(impl_->free_sequence());
   TRY_STATUS(impl_->order({.kind = RankCommand::Kind::kOpen,
                            .sequence = sequence,
@@ -426,9 +367,10 @@ Result<SequenceId> Engine::open_sequence(std::span<const TokenId> beginning) {
   return sequence;
 }
 
-// A team that cannot be told fails at its next step.
+// A team that cannot be told fails at what it is told next.
 void Engine::close_sequence(SequenceId sequence) {
-  (void)impl_->order({.kind = RankCommand::Kind::kClose, .sequence = sequence});
+  const RankCommand command{.kind = RankCommand::Kind::kClose, .sequence = sequence};
+  if (!impl_->order(command)) (void)impl_->obey(command);
 }
 
 uint32_t Engine::positions(SequenceId sequence) const {
@@ -449,11 +391,12 @@ Status Engine::step(const StepPlan& plan, const LogitsSink& sink, const BestSink
   if (done) done = impl_->run_step(command, sink, best);
   impl_->pass_choice.took(plan.tokens(), command.halves, now_seconds() - began);
   if (!done) impl_->team.world->leave(done.error());
+  if (impl_->placement_watch) impl_->placement_watch->computed(plan.tokens());
   return done;
 }
 
 const EngineCounters& Engine::counters() const {
-  const ExpertCacheCounters cache = impl_->cache->counters();
+  const ExpertCacheCounters cache = impl_->cache_counters();
   impl_->counters.expert_slots = impl_->expert_slots();
   impl_->counters.expert_hits = cache.hits;
   impl_->counters.expert_misses = cache.misses;

@@ -14,6 +14,7 @@
 #include "experts/prefetcher.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/model_source.h"
+#include "runtime/engine/placement_watch.h"
 #include "runtime/engine/routing_replay.h"
 #include "runtime/engine/routing_watch.h"
 #include "runtime/engine/team.h"
@@ -74,6 +75,7 @@ struct RankReport {
   Traffic traffic = {};
   // Bytes to each rank for attention whose heads are split; empty: they are not.
   std::vector<uint64_t> attention_bytes_to = {};
+  RankWork work = {};  // where the placement may change; since the engine began
 };
 
 struct LoadProgress {
@@ -116,9 +118,12 @@ class Engine {
   // Of every rank, rank 0 first.
   Result<std::vector<RankReport>> rank_reports();
   uint32_t ranks() const;
+  // So far, each up to the last rank_reports(). On rank 0.
+  const std::vector<PlacementChange>& placement_changes() const;
 
   // An empty sequence. kNoMemory when `sequences` are open already; a team's errors. What is known
-  // of its `beginning` may choose the rank it lives on.
+  // of its `beginning` may choose the rank it lives on. With none open experts may first change
+  // ranks (TeamOptions::adapt), which blocks for their reads.
   Result<SequenceId> open_sequence(std::span<const TokenId> beginning = {});
   void close_sequence(SequenceId sequence);
   uint32_t positions(SequenceId sequence) const;  // tokens it holds

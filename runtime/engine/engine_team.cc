@@ -1,5 +1,7 @@
 // What an engine does because there are other ranks.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -15,6 +17,18 @@ namespace {
 
 constexpr Awaited kReports = {"reports"};
 constexpr uint64_t kTokensTold = 32;  // of a layer, until its copies are believed
+
+void put_list(std::string& out, const std::vector<uint64_t>& values) {
+  put(out, uint64_t{values.size()});
+  for (const uint64_t value : values) put(out, value);
+}
+
+std::vector<uint64_t> take_list(ByteCursor& cursor) {
+  std::vector<uint64_t> values;
+  const auto count = cursor.number<uint64_t>();
+  for (uint64_t i = 0; i < count && cursor.ok(); ++i) values.push_back(cursor.number<uint64_t>());
+  return values;
+}
 
 std::string encode(const RankReport& report) {
   std::string out;
@@ -32,9 +46,15 @@ std::string encode(const RankReport& report) {
     }
     for (const uint64_t bytes : layer.bytes_to) put(out, bytes);
   }
-  put(out, uint64_t{report.attention_bytes_to.size()});
-  for (const uint64_t bytes : report.attention_bytes_to) put(out, bytes);
+  put_list(out, report.attention_bytes_to);
+  put_list(out, report.work.computed);
+  for (const auto& layer : report.work.picks) put_list(out, layer);
   return out;
+}
+
+bool same_sizes(const RankWork& one, const RankWork& other) {
+  const auto same = [](const auto& a, const auto& b) { return a.size() == b.size(); };
+  return same(one.computed, other.computed) && std::ranges::equal(one.picks, other.picks, same);
 }
 
 Result<RankReport> decode_report(std::string_view bytes) {
@@ -58,9 +78,10 @@ Result<RankReport> decode_report(std::string_view bytes) {
       layer.bytes_to.push_back(cursor.number<uint64_t>());
     }
   }
-  const auto ranks = cursor.number<uint64_t>();
-  for (uint64_t rank = 0; rank < ranks && cursor.ok(); ++rank) {
-    report.attention_bytes_to.push_back(cursor.number<uint64_t>());
+  report.attention_bytes_to = take_list(cursor);
+  report.work.computed = take_list(cursor);
+  for (size_t layer = 0; layer < report.work.computed.size() && cursor.ok(); ++layer) {
+    report.work.picks.push_back(take_list(cursor));
   }
   if (!cursor.at_end()) return fail(Code::kInternal, "a report that is none");
   return report;
@@ -98,13 +119,19 @@ Status Engine::Impl::obey(const RankCommand& command) {
       return {};
     case RankCommand::Kind::kReset:
       cache->reset_counters();
+      counted_before = {};
       counters = {};
-      for (const auto& exchange : exchanges) exchange->reset_traffic();
+      for (const auto& exchange : exchanges) {
+        add_traffic(exchange->traffic(), traffic_before);
+        exchange->reset_traffic();
+      }
       if (owner_exchange) owner_exchange->reset_traffic();
       return {};
     case RankCommand::Kind::kReport:
       if (team.rank() != 0) TRY(gather_texts(*team.world, 0, encode(rank_report()), kReports));
       return {};
+    case RankCommand::Kind::kPlace:
+      return change_placement(command.placement);
     case RankCommand::Kind::kStep:
     case RankCommand::Kind::kEnd:
       return {};
@@ -126,12 +153,13 @@ Status Engine::Impl::serve() {
 }
 
 RankReport Engine::Impl::rank_report() const {
-  const ExpertCacheCounters of_cache = cache->counters();
+  const ExpertCacheCounters of_cache = cache_counters();
   RankReport report{.expert_hits = of_cache.hits,
                     .expert_misses = of_cache.misses,
                     .expert_bytes_read = of_cache.bytes_read,
                     .experts = experts,
-                    .peak_rss_bytes = peak_resident_bytes()};
+                    .peak_rss_bytes = peak_resident_bytes(),
+                    .work = rank_work()};
   for (const auto& exchange : exchanges) add_traffic(exchange->traffic(), report.traffic);
   if (owner_exchange) report.attention_bytes_to = owner_exchange->bytes_to();
   return report;
@@ -144,7 +172,12 @@ Result<std::vector<RankReport>> Engine::Impl::rank_reports() {
   for (const std::string& text :
        TRY(gather_texts(*team.world, 0, encode(rank_report()), kReports))) {
     reports.push_back(TRY(decode_report(text)));
+    if (!same_sizes(reports.back().work, reports.front().work)) {
+      return fail(Code::kInternal, "a report of other layers or experts",
+                  fmt::format("rank {}", reports.size() - 1));
+    }
   }
+  if (placement_watch) placement_watch->update(work_of(reports));
   return reports;
 }
 

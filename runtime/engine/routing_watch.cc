@@ -27,7 +27,7 @@ RoutingWatch::RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, E
                            std::unique_ptr<Foresight> foresight, RoutingSink sink,
                            RoutingReplay* replay)
     : spec_(spec),
-      cache_(cache),
+      cache_(&cache),
       foresight_(std::move(foresight)),
       sink_(std::move(sink)),
       replay_(replay),
@@ -73,7 +73,7 @@ void RoutingWatch::begin_step(std::span<const StepRow> rows) {
     tokens.push_back(row.token);
     requests.push_back(request_of_[static_cast<uint32_t>(row.sequence)]);
   }
-  cache_.prefetch(foresight_->begin_step(tokens, requests));
+  cache_->prefetch(foresight_->begin_step(tokens, requests));
 }
 
 // Asks the router of layers_[at].
@@ -89,7 +89,7 @@ void RoutingWatch::ask(const Compute& compute, RouterQuery query, uint32_t at,
                                         static_cast<ptrdiff_t>(at * said.answers.size()));
   }
   if (foresight_ && !said.answers.empty()) {
-    cache_.prefetch(foresight_->answer(query, at, said.answers, said.width));
+    cache_->prefetch(foresight_->answer(query, at, said.answers, said.width));
   }
 }
 
@@ -110,7 +110,7 @@ void RoutingWatch::routed(const Compute& compute, uint32_t layer, const Workspac
   std::ranges::copy(routed, routes_.begin() + static_cast<ptrdiff_t>(at * routed.size()));
   if (!foresight_) return;
   foresight_->observe(at, routed);
-  cache_.prefetch(foresight_->look_ahead(at));
+  cache_->prefetch(foresight_->look_ahead(at));
 }
 
 // Rows [begin, end) of what was recorded.

@@ -13,6 +13,7 @@
 #include "comm/topology.h"
 #include "comm/world.h"
 #include "experts/placement.h"
+#include "experts/placement_advisor.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/owners.h"
 
@@ -35,7 +36,9 @@ struct TeamOptions {
   World* world = nullptr;  // null: alone
   uint32_t threads = 1;    // ranks that whoever makes the engine starts as threads
   Layout layout = Layout::kAuto;
-  Placement placement = {};  // on the world's ranks
+  Placement placement = {};  // on the world's ranks, at first
+  // How it may change between requests; nothing: it stays.
+  std::optional<ReplicaRules> adapt = std::nullopt;
   OwnerOptions owners = {};
   std::optional<Topology> topology = std::nullopt;  // nothing: as the ranks' hosts are named
   std::optional<bool> halves = std::nullopt;  // rows in two passes; nothing: where that is quicker
