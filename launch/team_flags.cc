@@ -96,8 +96,8 @@ void TeamFlags::add_to(OptionList& list) {
              "or srun each process is one");
   list.text("--layout", "auto|A|B|C", layout,
             "how ranks share the work: A: a sequence's attention on one, experts on all; B: heads "
-            "of attention on all as well; C: as A, every row to every rank; auto: A or C by layer "
-            "and step");
+            "of attention on all as well; C: as A, every row to every rank; auto: B if that is "
+            "quicker here, else A or C by layer and step");
   list.text("--placement", "plain|grouped|replicated|adaptive|random[:SEED]", placement,
             "which ranks hold which experts: stretches by number; stretches of the expert order, "
             "the default; these and hot experts on further ranks; which ones changes between "

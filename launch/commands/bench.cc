@@ -132,7 +132,7 @@ class Bench {
     out << heading() << bench_table(rows_.list());
     if (!ranks_.empty()) {
       out << '\n'
-          << traffic_summary(engine_options_.team.layout, ranks_)
+          << traffic_summary(engine_->layout(), ranks_)
           << placement_summary(engine_->placement_changes());
     }
     out << std::flush;
@@ -308,7 +308,7 @@ class Bench {
          {"predictor", engine_options_.predictor},
          {"threads", engine_options_.threads},
          {"isa", engine_->isa()},
-         {"layout", layout_name(engine_options_.team.layout)},
+         {"layout", ranks_.empty() ? "A" : layout_used(engine_->layout(), traffic_sums(ranks_))},
          {"ranks", engine_->ranks()},
          {"host", host_name()},
          {"when", utc_now()},
@@ -329,7 +329,7 @@ class Bench {
            {"steps", prefetch_.steps},
            {"steps_rested", prefetch_.steps_rested}}}});
     if (!ranks_.empty()) {
-      report["traffic_of_last_decode"] = traffic_json(engine_options_.team.layout, ranks_);
+      report["traffic_of_last_decode"] = traffic_json(engine_->layout(), ranks_);
       report["placement"] = placement_json(engine_->placement_changes());
     }
     return write_json(*options_.json, report, console_);

@@ -307,7 +307,7 @@ class Evaluation {
         {"ranks", engine_->ranks()},
         {"threads", engine_options_.threads}};
     if (!ranks_.empty()) {
-      json["traffic"] = traffic_json(engine_options_.team.layout, ranks_);
+      json["traffic"] = traffic_json(engine_->layout(), ranks_);
       json["placement"] = placement_json(engine_->placement_changes());
     }
     return write_json(*options_.json, json, console_);

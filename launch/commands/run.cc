@@ -249,7 +249,7 @@ class Run {
   // What the ranks did together counts.
   Status fill_ranks(Engine& engine) {
     if (engine.ranks() == 1) return {};
-    report_.layout = engine_options_.team.layout;
+    report_.layout = engine.layout();
     report_.ranks = TRY(engine.rank_reports());
     report_.generation.all.expert_hits = 0;
     report_.generation.all.expert_misses = 0;

@@ -17,12 +17,14 @@
 #include "runtime/engine/engine_impl.h"
 #include "runtime/engine/round_rates.h"
 #include "runtime/kernels/kernel_table.h"
+#include "scheduler/split_cost.h"
 #include "storage/input_file.h"
 
 namespace switchyard {
 namespace {
 
 constexpr uint32_t kChunkDefault = 512;
+constexpr double kMemoryRateAssumed = 10e9;  // of a host that was not measured
 
 PredictorShape predictor_shape(const ModelSpec& spec) {
   return {spec.sparse_layers(), spec.moe.experts, spec.moe.top_k};
@@ -120,6 +122,55 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
   return needs;
 }
 
+// Of the dense weights, what is spread over ranks that split heads.
+double split_weight_bytes(const ModelSource& source) {
+  const ModelSpec& spec = source.spec();
+  const AttentionSpec& attention = spec.attention;
+  const auto layers = static_cast<double>(spec.layers.size());
+  const double rows = 2.0 * layers * (attention.q_width() + attention.kv_width()) + spec.vocab;
+  return rows * static_cast<double>(spec.hidden * dtype_bytes(source.experts().layout().dtype));
+}
+
+// On this rank: not where what is asked for needs all routes in one place, nor where experts are to
+// be read, which nobody would do ahead.
+bool may_split(const ModelSource& source, EngineOptions options, const Foresight* foresight) {
+  if (options.on_routing || options.replay) return false;
+  options.team.layout = Layout::kB;
+  const auto needs = memory_needs(source, options, foresight);
+  if (!needs) return false;
+  const auto plan = plan_memory(*needs, options.memory_bytes);
+  return plan && plan->slots >= needs->experts;
+}
+
+// At the rate of this rank's part of its host's memory.
+SplitQuestion split_question(const ModelSource& source, const EngineOptions& options) {
+  const TeamOptions& team = options.team;
+  const double of_host =
+      options.memory_bytes_per_second > 0 ? options.memory_bytes_per_second : kMemoryRateAssumed;
+  const auto& nodes = team.topology->node_of;
+  const auto ranks_here = static_cast<double>(std::ranges::count(nodes, nodes[team.rank()]));
+  return {.ranks = team.ranks(),
+          .layers = static_cast<uint32_t>(source.spec().layers.size()),
+          .sequences = options.sequences,
+          .chunk = std::min(options.chunk == 0 ? kChunkDefault : options.chunk, options.context),
+          .weight_bytes = split_weight_bytes(source),
+          .weight_bytes_per_second = of_host / ranks_here,
+          .row_bytes = static_cast<double>(source.spec().hidden * sizeof(float))};
+}
+
+// Auto becomes B where all ranks may and rank 0 expects that to be quicker. What it knows of the
+// links serves to choose between A and C otherwise.
+Result<RoundRates> settle_layout(const ModelSource& source, const Foresight* foresight,
+                                 EngineOptions& options) {
+  World& world = *options.team.world;
+  const RoundRates links = TRY(measure_links(world));
+  const bool quicker =
+      world.rank() != 0 || split_is_quicker(links, split_question(source, options));
+  const bool split = quicker && may_split(source, options, foresight);
+  if (TRY(agree_on_least(world, split ? 1 : 0)) != 0) options.team.layout = Layout::kB;
+  return links;
+}
+
 // A hash of some of the weights: enough to tell checkpoints of one shape apart.
 Result<std::string> sample_weights(const ModelSource& source) {
   constexpr size_t kSamples = 64;
@@ -163,6 +214,16 @@ Result<std::vector<TeamFact>> team_facts(const ModelSource& source, const Engine
   facts.push_back({"way of choosing owners", owners_name(team.owners)});
   facts.push_back({"context", fmt::format("{} of {}", options.sequences, options.context)});
   return facts;
+}
+
+// Compares what ranks must have in common, and fills in what they find out together.
+Result<RoundRates> meet_team(const ModelSource& source, const Foresight* foresight,
+                             EngineOptions& options) {
+  TeamOptions& team = options.team;
+  TRY_STATUS(agree(*team.world, TRY(team_facts(source, options))));
+  if (!team.topology) team.topology = TRY(find_topology(*team.world));
+  if (team.layout != Layout::kAuto) return RoundRates{};
+  return settle_layout(source, foresight, options);
 }
 
 Status check_device(const Device* device) {
@@ -251,28 +312,27 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   return engine;
 }
 
-Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
-                                             const EngineOptions& options,
+Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source, const EngineOptions& asked,
                                              const LoadProgress& progress) {
+  EngineOptions options = asked;
   CHECK(options.threads >= 1);
   CHECK(!options.replay || options.replay->shape().top_k == source.spec().moe.top_k);
   const Kernels* kernels = TRY(select_kernels(options.isa));
   TRY_STATUS(check_device(options.device.get()));
   auto foresight = TRY(make_foresight(source.spec(), options));
+  RoundRates links;
+  if (!options.team.alone()) {
+    links = TRY(meet_team(source, foresight.get(), options));
+  }
   MemoryPlan plan =
       TRY(plan_memory(TRY(memory_needs(source, options, foresight.get())), options.memory_bytes));
   uint32_t logits_rows = plan.logits_rows;
   if (!options.team.alone()) {
-    TRY_STATUS(agree(*options.team.world, TRY(team_facts(source, options))));
     plan.chunk = TRY(agree_on_least(*options.team.world, plan.chunk));
     logits_rows = TRY(agree_on_least(*options.team.world, logits_rows));
   }
-
-  EngineOptions known = options;
-  if (!options.team.alone() && !options.team.topology) {
-    known.team.topology = TRY(find_topology(*options.team.world));
-  }
-  auto impl = std::make_unique<Impl>(source, *kernels, known);
+  auto impl = std::make_unique<Impl>(source, *kernels, options);
+  impl->links = links;
   TRY_STATUS(impl->take_experts());
   impl->plan = plan;
   impl->logits_rows = logits_rows;
@@ -299,9 +359,6 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
   const bool all_fit = plan.slots >= impl->experts_max;
   if (!options.team.alone()) {
     impl->may_halve = TRY(agree_on_least(*options.team.world, all_fit ? 1 : 0)) != 0;
-  }
-  if (!options.team.alone() && options.team.layout == Layout::kAuto) {
-    impl->links = TRY(measure_links(*options.team.world));
   }
   // The drive is kept busy by the thread that computes, now and then: no thread of its own takes
   // turns with those that compute.
@@ -353,6 +410,7 @@ const std::vector<PlacementChange>& Engine::placement_changes() const {
   return impl_->placement_watch ? impl_->placement_watch->changes() : kNone;
 }
 
+Layout Engine::layout() const { return impl_->team.layout; }
 uint32_t Engine::ranks() const { return impl_->team.ranks(); }
 
 Result<SequenceId> Engine::open_sequence(std::span<const TokenId> beginning) {

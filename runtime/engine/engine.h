@@ -38,8 +38,9 @@ struct EngineOptions {
   double drive_bytes_per_second = 0;  // holds reads to this rate; 0: as fast as they come
   // Where experts lie beside host memory, whose budget it does not touch; null: nowhere.
   std::shared_ptr<Device> device = nullptr;
-  double memory_bytes_per_second = 0;  // of the host, to weigh copies against; 0: an assumption
-  Spans* spans = nullptr;              // records what goes on; outlives the engine
+  // Of the host, to weigh copies and layouts against; 0: an assumption.
+  double memory_bytes_per_second = 0;
+  Spans* spans = nullptr;  // records what goes on; outlives the engine
   // Takes the routers' place, for the source's top-k; null: they route.
   std::shared_ptr<RoutingReplay> replay = nullptr;
   RoutingSink on_routing = {};  // gets every step's routes; empty: nothing is recorded
@@ -118,6 +119,7 @@ class Engine {
   // Of every rank, rank 0 first.
   Result<std::vector<RankReport>> rank_reports();
   uint32_t ranks() const;
+  Layout layout() const;  // what was asked for, or B where auto became that
   // So far, each up to the last rank_reports(). On rank 0.
   const std::vector<PlacementChange>& placement_changes() const;
 

@@ -20,8 +20,8 @@
 namespace switchyard {
 
 // A: a sequence's attention on one rank; experts on all. B: heads of attention on all ranks as
-// well. C: as A, and all rows go to all ranks. Auto: A, or C in layers and steps where that is
-// expected to be quicker.
+// well. C: as A, and all rows go to all ranks. Auto: B from the beginning if that is expected to be
+// quicker; else A, or C in layers and steps where that is.
 enum class Layout : uint8_t { kAuto, kA, kB, kC };
 std::string_view layout_name(Layout layout);  // "auto", "A", …
 std::optional<Layout> parse_layout(std::string_view name);
