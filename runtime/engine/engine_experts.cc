@@ -164,6 +164,7 @@ Status Engine::Impl::change_placement(const Placement& next) {
                     std::ranges::none_of(sequences, &Sequence::open);
   if (!fits) return fail(Code::kInternal, "a placement that does not fit", "rank 0");
   counted_before = cache_counters();
+  traffic_at_change = exchanges.front()->traffic();
   cache.reset();
   placement = next;
   TRY_STATUS(take_experts());

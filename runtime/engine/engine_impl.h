@@ -105,6 +105,7 @@ class Engine::Impl {
   std::unique_ptr<PlacementWatch> placement_watch;  // rank 0's; null: the placement stays
   std::vector<std::vector<uint64_t>> picks;         // as RankWork's; none where the placement stays
   Traffic traffic_before;                           // what was reset of the exchanges'
+  Traffic traffic_at_change;                        // of the first exchange, since its reset
   ExpertCacheCounters counted_before;  // by caches of placements before, since the reset
   std::vector<Sequence> sequences;
   uint32_t sequences_here = 0;  // with their keys and values on one rank, at most

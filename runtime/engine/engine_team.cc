@@ -120,6 +120,7 @@ Status Engine::Impl::obey(const RankCommand& command) {
     case RankCommand::Kind::kReset:
       cache->reset_counters();
       counted_before = {};
+      traffic_at_change = {};
       counters = {};
       for (const auto& exchange : exchanges) {
         add_traffic(exchange->traffic(), traffic_before);
@@ -214,14 +215,16 @@ bool Engine::Impl::choose_halves(const StepPlan& step) {
   return pass_choice.halves(step.tokens());
 }
 
-// Ranks that rows of a layer go to, as far as that is known.
+// Ranks that rows of a layer go to, as far as that is known of this placement.
 double Engine::Impl::copies_seen(uint32_t layer) const {
   const Traffic& traffic = exchanges.front()->traffic();
-  if (layer < traffic.size() && traffic[layer].tokens >= kTokensTold) {
-    return static_cast<double>(traffic[layer].copies_needed) /
-           static_cast<double>(traffic[layer].tokens);
+  LayerTraffic seen = layer < traffic.size() ? traffic[layer] : LayerTraffic{};
+  if (layer < traffic_at_change.size()) {
+    seen.tokens -= traffic_at_change[layer].tokens;
+    seen.copies_needed -= traffic_at_change[layer].copies_needed;
   }
-  return expected_copies(team.ranks(), spec.moe.top_k);
+  if (seen.tokens < kTokensTold) return expected_copies(team.ranks(), spec.moe.top_k);
+  return static_cast<double>(seen.copies_needed) / static_cast<double>(seen.tokens);
 }
 
 // Rank 0's engine ends: the others may go.
