@@ -142,8 +142,8 @@ class ReplicaSearch {
     }
   }
 
-  void add(uint64_t replicas) {
-    const uint64_t each = (replicas + placement_.ranks - 1) / placement_.ranks;
+  void add(ReplicaRoom room) {
+    auto [replicas, each] = room;
     std::vector<uint64_t> held(placement_.ranks);
     std::priority_queue<Replica> best = candidates();
     while (replicas > 0 && !best.empty() && best.top().gain > 0) {
@@ -209,14 +209,20 @@ class ReplicaSearch {
 
 }  // namespace
 
-Placement replicate(const std::vector<LayerRoutes>& layers, Placement base, double memory_share) {
-  CHECK(layers.size() == base.holders.size());
+ReplicaRoom replica_room(const Placement& base, double memory_share) {
   CHECK_THAT(memory_share >= 0 && memory_share <= 64, "{} times the experts", memory_share);
   size_t experts = 0;
   for (const auto& holders : base.holders) experts += holders.size();
   // The share may come from a percentage: 0.1 of 30 are three.
-  const double replicas = std::floor(memory_share * static_cast<double>(experts) + 1e-9);
-  if (base.ranks > 1) ReplicaSearch(layers, base).add(static_cast<uint64_t>(replicas));
+  const double all = std::floor(memory_share * static_cast<double>(experts) + 1e-9);
+  const auto replicas = static_cast<uint64_t>(all);
+  return {replicas, (replicas + base.ranks - 1) / base.ranks};
+}
+
+Placement replicate(const std::vector<LayerRoutes>& layers, Placement base, double memory_share) {
+  CHECK(layers.size() == base.holders.size());
+  const ReplicaRoom room = replica_room(base, memory_share);
+  if (base.ranks > 1) ReplicaSearch(layers, base).add(room);
   return base;
 }
 

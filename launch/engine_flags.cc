@@ -41,14 +41,10 @@ Result<uint64_t> memory_bytes(const EngineFlags& flags) {
               "give --memory SIZE");
 }
 
-// And what of this machine its use depends on.
 Status choose_device(const EngineFlags& flags, EngineOptions& options) {
   auto device = make_device(flags.device.value_or("none"));
   if (!device && device.error().where.empty()) device.error().where = "--device";
   options.device = TRY(std::move(device));
-  if (options.device == nullptr) return {};
-  const auto figures = load_machine_figures();
-  if (figures) options.memory_bytes_per_second = figures->memory_bytes_per_second;
   return {};
 }
 
@@ -56,7 +52,7 @@ Status choose_device(const EngineFlags& flags, EngineOptions& options) {
 Result<uint64_t> expert_bytes_max(const EngineFlags& flags, const ModelSource& source,
                                   const TeamOptions& team) {
   if (!flags.expert_memory) return UINT64_MAX;
-  const auto own = rank_experts(source, team);
+  const auto own = rank_experts(source, team, team.placement);
   const ExpertSource& experts = own ? *own : source.experts();
   auto bytes =
       parse_size_or_share(*flags.expert_memory, experts.keys().size() * experts.slot_bytes());
@@ -123,6 +119,9 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
     options.drive_bytes_per_second = TRY(std::move(rate));
   }
   TRY_STATUS(choose_device(flags, options));
+  if (const auto figures = load_machine_figures()) {
+    options.memory_bytes_per_second = figures->memory_bytes_per_second;
+  }
   options.chunk = flags.chunk.value_or(0);
   TRY_STATUS(choose_team(flags.team, source, world, options));
   options.expert_bytes_max = TRY(expert_bytes_max(flags, source, options.team));

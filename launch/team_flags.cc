@@ -66,8 +66,11 @@ Result<Placement> choose_placement(const std::string& name, const ModelSource& s
     for (size_t at = 0; at < order.size(); ++at) layers.push_back(routes_of(*trace, at));
     return replicate(layers, place_by_order(order, ranks, slices), kReplicaShare);
   }
+  if (name == "adaptive") {
+    return choose_placement(trace ? "replicated" : "grouped", source, ranks, trace);
+  }
   return fail(Code::kUsage, fmt::format("no placement is named '{}'", name), "--placement",
-              "plain, grouped, replicated or random[:SEED]");
+              "plain, grouped, replicated, adaptive or random[:SEED]");
 }
 
 // Changes with everything that was learned from.
@@ -95,11 +98,12 @@ void TeamFlags::add_to(OptionList& list) {
              "or srun each process is one");
   list.text("--layout", "auto|A|B|C", layout,
             "how ranks share the work: A: a sequence's attention on one, experts on all; B: heads "
-            "of attention on all as well; C: as A, every row to every rank; auto: A or C by layer "
-            "and step");
-  list.text("--placement", "plain|grouped|replicated|random[:SEED]", placement,
+            "of attention on all as well; C: as A, every row to every rank; auto: B if that is "
+            "quicker here, else A or C by layer and step");
+  list.text("--placement", "plain|grouped|replicated|adaptive|random[:SEED]", placement,
             "which ranks hold which experts: stretches by number; stretches of the expert order, "
-            "the default; these and hot experts on further ranks; any");
+            "the default; these and hot experts on further ranks; which ones changes between "
+            "requests (of eval and bench) with what tokens pick; any");
   list.text("--owners", "none|predicted|random[:SEED]|adversarial", owners,
             "which rank takes a token (layout B), or a sequence, before routers have spoken; "
             "default: none: in turn");
@@ -129,7 +133,11 @@ Status choose_team(const TeamFlags& flags, const ModelSource& source, World* wor
   if (flags.topology) team.topology = TRY(parse_topology(*flags.topology, ranks));
   team.owners = TRY(parse_owners(flags.owners.value_or("none")));
   const auto trace = TRY(routing_to_learn(flags, source));
-  team.placement = TRY(choose_placement(flags.placement.value_or("grouped"), source, ranks, trace));
+  const std::string placement = flags.placement.value_or("grouped");
+  team.placement = TRY(choose_placement(placement, source, ranks, trace));
+  if (placement == "adaptive") {
+    team.adapt = {TRY(choose_placement("grouped", source, ranks, trace)), kReplicaShare};
+  }
   if (trace && team.owners.kind == OwnerKind::kPredicted) {
     team.owners.tables = std::make_shared<OwnerTables>(OwnerTables::learn(*trace, team.placement));
   }

@@ -168,6 +168,28 @@ std::string traffic_summary(Layout layout, const std::vector<RankReport>& ranks)
   return text;
 }
 
+Json placement_json(const std::vector<PlacementChange>& changes) {
+  Json list = Json::array();
+  uint64_t tokens = 0;
+  for (const PlacementChange& change : changes) {
+    tokens += change.tokens;
+    list.push_back({{"after_tokens", tokens},
+                    {"load_imbalance_before", change.busiest_before},
+                    {"load_imbalance_after", change.busiest_after}});
+  }
+  return {{"changes", changes.size()}, {"history", std::move(list)}};
+}
+
+std::string placement_summary(const std::vector<PlacementChange>& changes) {
+  if (changes.empty()) return {};
+  uint64_t tokens = 0;
+  for (const PlacementChange& change : changes) tokens += change.tokens;
+  return fmt::format(
+      "placement changed {} times, last after {} tokens; busiest rank of a layer {:.2f} x the mean "
+      "before that, {:.2f} x since\n",
+      changes.size(), tokens, changes.back().busiest_before, changes.back().busiest_after);
+}
+
 std::string traffic_page(Layout layout, const std::vector<RankReport>& ranks) {
   HtmlPage page("What ranks sent each other");
   page.paragraph(traffic_summary(layout, ranks));

@@ -37,6 +37,9 @@ std::string layout_used(Layout layout, const TrafficSums& sums);
 // Both for more than one rank.
 Json traffic_json(Layout layout, const std::vector<RankReport>& ranks);
 std::string traffic_summary(Layout layout, const std::vector<RankReport>& ranks);
+// How an adaptive placement changed. The summary is empty if it did not.
+Json placement_json(const std::vector<PlacementChange>& changes);
+std::string placement_summary(const std::vector<PlacementChange>& changes);
 // One self-contained HTML page.
 std::string traffic_page(Layout layout, const std::vector<RankReport>& ranks);
 

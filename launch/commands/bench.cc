@@ -130,7 +130,11 @@ class Bench {
     for (uint32_t i = 0; i < repeat_; ++i) TRY_STATUS(measure_once(i));
     std::ostream& out = options_.json == "-" ? console_.err : console_.out;
     out << heading() << bench_table(rows_.list());
-    if (!ranks_.empty()) out << '\n' << traffic_summary(engine_options_.team.layout, ranks_);
+    if (!ranks_.empty()) {
+      out << '\n'
+          << traffic_summary(engine_->layout(), ranks_)
+          << placement_summary(engine_->placement_changes());
+    }
     out << std::flush;
     if (options_.json) TRY_STATUS(write_report());
     return 0;
@@ -304,7 +308,7 @@ class Bench {
          {"predictor", engine_options_.predictor},
          {"threads", engine_options_.threads},
          {"isa", engine_->isa()},
-         {"layout", layout_name(engine_options_.team.layout)},
+         {"layout", ranks_.empty() ? "A" : layout_used(engine_->layout(), traffic_sums(ranks_))},
          {"ranks", engine_->ranks()},
          {"host", host_name()},
          {"when", utc_now()},
@@ -325,7 +329,8 @@ class Bench {
            {"steps", prefetch_.steps},
            {"steps_rested", prefetch_.steps_rested}}}});
     if (!ranks_.empty()) {
-      report["traffic_of_last_decode"] = traffic_json(engine_options_.team.layout, ranks_);
+      report["traffic_of_last_decode"] = traffic_json(engine_->layout(), ranks_);
+      report["placement"] = placement_json(engine_->placement_changes());
     }
     return write_json(*options_.json, report, console_);
   }

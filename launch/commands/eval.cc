@@ -24,6 +24,7 @@
 #include "launch/run_report.h"
 #include "launch/stop_signal.h"
 #include "launch/text_ids.h"
+#include "launch/traffic_report.h"
 #include "launch/version.h"
 #include "runtime/base/byte_fields.h"
 #include "runtime/base/clock.h"
@@ -82,6 +83,7 @@ class Evaluation {
     TRY_STATUS(open_dump());
     TRY_STATUS(compute());
     TRY_STATUS(tally_->save());
+    if (engine_->ranks() > 1) ranks_ = TRY(engine_->rank_reports());
     signal_.act_at_once();
     TRY_STATUS(report());
     if (recorder_) TRY_STATUS(recorder_->status());
@@ -274,36 +276,41 @@ class Evaluation {
     console_.err << fmt::format("{:.1f} tok/s; loaded in {}; {} read for experts\n", rate,
                                 format_seconds(load_seconds_),
                                 format_size(counters.expert_bytes_read));
+    console_.err << placement_summary(engine_->placement_changes());
     if (!options_.json) return {};
     const double uses = static_cast<double>(counters.expert_hits + counters.expert_misses);
     const MemoryPlan& memory = engine_->memory_plan();
-    return write_json(
-        *options_.json,
-        {{"perplexity", value},
-         {"mean_negative_log_likelihood",
-          figures.nll_sum / static_cast<double>(std::max<uint64_t>(figures.scored, 1))},
-         {"tokens", text_->known()},
-         {"scored_tokens", figures.scored},
-         {"scored_before", tally_->rows_before()},
-         {"context", context_},
-         {"stride", stride_},
-         {"windows", windows_},
-         {"complete", signal_.received() == 0},
-         {"logits_hash", hash_hex(figures.logits.digest())},
-         {"seconds", {{"load", load_seconds_}, {"eval", seconds_}}},
-         {"tokens_per_second", {{"eval", rate}}},
-         {"memory",
-          {{"budget_bytes", memory.budget_bytes},
-           {"planned_bytes", memory.total_bytes()},
-           {"peak_rss_bytes", peak_rss_bytes(engine_options_.device.get())}}},
-         {"experts",
-          {{"hits", counters.expert_hits},
-           {"misses", counters.expert_misses},
-           {"hit_rate", uses > 0 ? static_cast<double>(counters.expert_hits) / uses : 0.0}}},
-         {"io", {{"bytes_read", counters.expert_bytes_read}}},
-         {"isa", engine_->isa()},
-         {"threads", engine_options_.threads}},
-        console_);
+    Json json = {
+        {"perplexity", value},
+        {"mean_negative_log_likelihood",
+         figures.nll_sum / static_cast<double>(std::max<uint64_t>(figures.scored, 1))},
+        {"tokens", text_->known()},
+        {"scored_tokens", figures.scored},
+        {"scored_before", tally_->rows_before()},
+        {"context", context_},
+        {"stride", stride_},
+        {"windows", windows_},
+        {"complete", signal_.received() == 0},
+        {"logits_hash", hash_hex(figures.logits.digest())},
+        {"seconds", {{"load", load_seconds_}, {"eval", seconds_}}},
+        {"tokens_per_second", {{"eval", rate}}},
+        {"memory",
+         {{"budget_bytes", memory.budget_bytes},
+          {"planned_bytes", memory.total_bytes()},
+          {"peak_rss_bytes", peak_rss_bytes(engine_options_.device.get())}}},
+        {"experts",
+         {{"hits", counters.expert_hits},
+          {"misses", counters.expert_misses},
+          {"hit_rate", uses > 0 ? static_cast<double>(counters.expert_hits) / uses : 0.0}}},
+        {"io", {{"bytes_read", counters.expert_bytes_read}}},
+        {"isa", engine_->isa()},
+        {"ranks", engine_->ranks()},
+        {"threads", engine_options_.threads}};
+    if (!ranks_.empty()) {
+      json["traffic"] = traffic_json(engine_->layout(), ranks_);
+      json["placement"] = placement_json(engine_->placement_changes());
+    }
+    return write_json(*options_.json, json, console_);
   }
 
   const EvalOptions& options_;
@@ -321,6 +328,7 @@ class Evaluation {
   std::optional<SafetensorsStream> dump_;
   Progress* progress_ = nullptr;
   std::optional<EvalTally> tally_;
+  std::vector<RankReport> ranks_;  // none for one
   double load_seconds_ = 0;
   double seconds_ = 0;
 };

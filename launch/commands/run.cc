@@ -249,7 +249,7 @@ class Run {
   // What the ranks did together counts.
   Status fill_ranks(Engine& engine) {
     if (engine.ranks() == 1) return {};
-    report_.layout = engine_options_.team.layout;
+    report_.layout = engine.layout();
     report_.ranks = TRY(engine.rank_reports());
     EngineCounters& all = report_.generation.all;
     all.expert_hits = all.expert_misses = all.expert_bytes_read = 0;

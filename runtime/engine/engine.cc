@@ -7,7 +7,6 @@
 #include <array>
 #include <cstring>
 
-#include "experts/staged_source.h"
 #include "runtime/base/byte_fields.h"
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
@@ -18,38 +17,16 @@
 #include "runtime/engine/engine_needs.h"
 #include "runtime/engine/round_rates.h"
 #include "runtime/kernels/kernel_table.h"
-#include "storage/faulty_queue.h"
+#include "scheduler/split_cost.h"
 #include "storage/input_file.h"
-#include "storage/rated_queue.h"
 
 namespace switchyard {
 namespace {
 
+constexpr double kMemoryRateAssumed = 10e9;  // of a host that was not measured
+
 PredictorShape predictor_shape(const ModelSpec& spec) {
   return {spec.sparse_layers(), spec.moe.experts, spec.moe.top_k};
-}
-
-// What stands before the real drive: a rate it is held to, and faults. A folder has no checksums: a
-// flipped bit would be computed on.
-Result<std::function<std::unique_ptr<ReadQueue>(std::unique_ptr<ReadQueue>)>> drive_in_front(
-    const ModelSource& source, const EngineOptions& options) {
-  FaultMix mix;
-  if (!options.faults.empty()) mix = TRY(parse_faults(options.faults));
-  if (mix.bit_flip > 0 && !source.experts().direct()) {
-    return fail(Code::kUsage, "bits flipped in a folder's weights cannot be noticed", "--faults",
-                "pack the model, or name other kinds");
-  }
-  return [mix, options](std::unique_ptr<ReadQueue> queue) -> std::unique_ptr<ReadQueue> {
-    if (options.drive_bytes_per_second > 0) {
-      DriveModel model{.bytes_per_second = options.drive_bytes_per_second};
-      model.now_seconds = now_seconds;
-      model.sleep_until = sleep_until_seconds;
-      const uint32_t depth = queue->depth();
-      queue = std::make_unique<RatedQueue>(std::move(queue), depth, std::move(model));
-    }
-    if (!options.faults.empty()) queue = std::make_unique<FaultyQueue>(std::move(queue), mix);
-    return queue;
-  };
 }
 
 // Null when nothing is to be guessed.
@@ -63,24 +40,50 @@ Result<std::unique_ptr<Foresight>> make_foresight(const ModelSpec& spec,
 
 uint64_t bytes_of(const Foresight* foresight) { return foresight ? foresight->bytes() : 0; }
 
-Result<ExpertCacheOptions> cache_options(const ModelSource& source, const EngineOptions& options,
-                                         const ExpertSource& experts, const MemoryPlan& plan) {
+// Of the dense weights, what is spread over ranks that split heads.
+double split_weight_bytes(const ModelSource& source) {
   const ModelSpec& spec = source.spec();
-  ExpertCacheOptions cache;
-  cache.slots = plan.slots + plan.kv_slots;
-  cache.staging = plan.staging;
-  cache.policy = options.policy;
-  cache.buffered = options.buffered_reads;
-  cache.spans = options.spans;
-  cache.device = options.device.get();
-  cache.memory_bytes_per_second = options.memory_bytes_per_second;
-  if (options.prefetch) {
-    cache.prefetch_bytes_per_step = experts.expert_bytes() * spec.moe.top_k * spec.sparse_layers();
-  }
-  if (!options.faults.empty() || options.drive_bytes_per_second > 0) {
-    cache.wrap_queue = TRY(drive_in_front(source, options));
-  }
-  return cache;
+  const AttentionSpec& attention = spec.attention;
+  const auto layers = static_cast<double>(spec.layers.size());
+  const double rows = 2.0 * layers * (attention.q_width() + attention.kv_width()) + spec.vocab;
+  return rows * static_cast<double>(spec.hidden * dtype_bytes(source.experts().layout().dtype));
+}
+
+// On this rank: not where routes are replayed, nor where that would not fit.
+bool may_split(const ModelSource& source, EngineOptions options, uint64_t foresight_bytes) {
+  if (options.replay) return false;
+  options.team.layout = Layout::kB;
+  const auto needs = memory_needs(source, options, foresight_bytes);
+  return needs && plan_memory(*needs, options.memory_bytes);
+}
+
+// At the rate of this rank's part of its host's memory.
+SplitQuestion split_question(const ModelSource& source, const EngineOptions& options) {
+  const TeamOptions& team = options.team;
+  const double of_host =
+      options.memory_bytes_per_second > 0 ? options.memory_bytes_per_second : kMemoryRateAssumed;
+  const auto& nodes = team.topology->node_of;
+  const auto ranks_here = static_cast<double>(std::ranges::count(nodes, nodes[team.rank()]));
+  return {.ranks = team.ranks(),
+          .layers = static_cast<uint32_t>(source.spec().layers.size()),
+          .sequences = options.sequences,
+          .chunk = std::min(options.chunk == 0 ? kChunkDefault : options.chunk, options.context),
+          .weight_bytes = split_weight_bytes(source),
+          .weight_bytes_per_second = of_host / ranks_here,
+          .row_bytes = static_cast<double>(source.spec().hidden * sizeof(float))};
+}
+
+// Auto becomes B where all ranks may and rank 0 expects that to be quicker. What it knows of the
+// links serves to choose between A and C otherwise.
+Result<RoundRates> settle_layout(const ModelSource& source, uint64_t foresight_bytes,
+                                 EngineOptions& options) {
+  World& world = *options.team.world;
+  const RoundRates links = TRY(measure_links(world));
+  const bool quicker =
+      world.rank() != 0 || split_is_quicker(links, split_question(source, options));
+  const bool split = quicker && may_split(source, options, foresight_bytes);
+  if (TRY(agree_on_least(world, split ? 1 : 0)) != 0) options.team.layout = Layout::kB;
+  return links;
 }
 
 // A hash of some of the weights: enough to tell checkpoints of one shape apart.
@@ -123,10 +126,20 @@ Result<std::vector<TeamFact>> team_facts(const ModelSource& source, const Engine
   facts.push_back({"order of experts", hash_hex(hash_text(encode_order(source.expert_order())))});
   facts.push_back({"number of experts a token", fmt::to_string(source.spec().moe.top_k)});
   facts.push_back({"layout", std::string(layout_name(team.layout))});
-  facts.push_back({"placement", hash_hex(placement)});
+  facts.push_back({"placement", hash_hex(placement) + (team.adapt ? ", adaptive" : "")});
   facts.push_back({"way of choosing owners", owners_name(team.owners)});
   facts.push_back({"context", fmt::format("{} of {}", options.sequences, options.context)});
   return facts;
+}
+
+// Compares what ranks must have in common, and fills in what they find out together.
+Result<RoundRates> meet_team(const ModelSource& source, uint64_t foresight_bytes,
+                             EngineOptions& options) {
+  TeamOptions& team = options.team;
+  TRY_STATUS(agree(*team.world, TRY(team_facts(source, options))));
+  if (!team.topology) team.topology = TRY(find_topology(*team.world));
+  if (team.layout != Layout::kAuto) return RoundRates{};
+  return settle_layout(source, foresight_bytes, options);
 }
 
 Status check_device(const Device* device) {
@@ -137,21 +150,16 @@ Status check_device(const Device* device) {
 
 }  // namespace
 
-Engine::Impl::Impl(const ModelSource& source, std::unique_ptr<ExpertSource> own,
-                   std::unique_ptr<ExpertSource> staged_copy, const Kernels& kernels,
-                   const EngineOptions& options)
-    : spec(source.spec()),
+Engine::Impl::Impl(const ModelSource& source, const Kernels& kernels, const EngineOptions& options)
+    : source(source),
+      options(options),
+      spec(source.spec()),
       kernels(kernels),
       team(options.team),
       placement(options.team.alone() ? place_by_order(source.expert_order(), 1)
                                      : options.team.placement),
       pool(options.threads),
-      own_experts(std::move(own)),
-      staged(std::move(staged_copy)),
-      expert_source(staged        ? *staged
-                    : own_experts ? *own_experts
-                                  : source.experts()),
-      experts(static_cast<uint32_t>(expert_source.keys().size())),
+      experts_max(experts_held_max(source, options.team)),
       device(options.device),
       replay(options.replay),
       sequences(options.sequences),
@@ -181,7 +189,7 @@ Result<uint64_t> Engine::minimum_bytes(const ModelSource& source, const EngineOp
 }
 
 // Which heads are computed here, and the exchanges with other ranks, for steps of plan.chunk rows.
-void Engine::Impl::join_team(const ModelSource& source) {
+void Engine::Impl::join_team() {
   const uint32_t kv_heads = spec.attention.kv_heads;
   attention.heads = {0, kv_heads};
   if (team.splits_heads()) attention.heads = heads_of(team.rank(), team.ranks(), kv_heads);
@@ -219,9 +227,8 @@ void Engine::Impl::join_team(const ModelSource& source) {
 
 // Guesses are worth something where one rank's experts at least are not all in memory. Where heads
 // are split a rank notes for the others what it sees of its rows, and all ask alike.
-Status Engine::Impl::start_watch(const EngineOptions& options,
-                                 std::unique_ptr<Foresight> foresight) {
-  const bool fits = plan.slots >= experts;
+Status Engine::Impl::start_watch(std::unique_ptr<Foresight> foresight) {
+  const bool fits = plan.slots >= experts_max;
   const bool all_fit = team.alone() ? fits : TRY(agree_on_least(*team.world, fits ? 1 : 0)) != 0;
   may_halve = all_fit && !team.alone() && placement.leaders.empty();
   if (all_fit) foresight = nullptr;
@@ -232,8 +239,10 @@ Status Engine::Impl::start_watch(const EngineOptions& options,
   watch = std::make_unique<RoutingWatch>(spec, weights, *cache, std::move(foresight),
                                          options.on_routing, options.replay.get(), asked);
   const bool guesses = asked_by_any != 0 && !team.splits_heads();
-  if (!all_fit && !team.alone() && (guesses || has_replicas(placement))) {
-    hints = std::make_unique<ExpertHints>(*team.world, placement, spec.router_layers(), *cache);
+  const bool replicas = has_replicas(placement) || team.adapt;
+  if (!all_fit && !team.alone() && (guesses || replicas)) {
+    hints = std::make_unique<ExpertHints>(*team.world, placement, replicas, spec.router_layers(),
+                                          *cache);
   }
   return {};
 }
@@ -246,34 +255,28 @@ Result<std::unique_ptr<Engine>> Engine::create(const ModelSource& source,
   return engine;
 }
 
-Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
-                                             const EngineOptions& options,
+Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source, const EngineOptions& asked,
                                              const LoadProgress& progress) {
+  EngineOptions options = asked;
   CHECK(options.threads >= 1);
   CHECK(!options.replay || options.replay->shape().top_k == source.spec().moe.top_k);
   const Kernels* kernels = TRY(select_kernels(options.isa));
   TRY_STATUS(check_device(options.device.get()));
   auto foresight = TRY(make_foresight(source.spec(), options));
+  RoundRates links;
+  if (!options.team.alone()) {
+    links = TRY(meet_team(source, bytes_of(foresight.get()), options));
+  }
   MemoryPlan plan = TRY(plan_memory(TRY(memory_needs(source, options, bytes_of(foresight.get()))),
                                     options.memory_bytes));
   uint32_t logits_rows = plan.logits_rows;
   if (!options.team.alone()) {
-    TRY_STATUS(agree(*options.team.world, TRY(team_facts(source, options))));
     plan.chunk = TRY(agree_on_least(*options.team.world, plan.chunk));
     logits_rows = TRY(agree_on_least(*options.team.world, logits_rows));
   }
-
-  EngineOptions known = options;
-  if (!options.team.alone() && !options.team.topology) {
-    known.team.topology = TRY(find_topology(*options.team.world));
-  }
-  auto own = rank_experts(source, options.team);
-  if (own) TRY_STATUS(own->verify());
-  std::unique_ptr<ExpertSource> staged;
-  if (!options.stage.empty()) {
-    staged = TRY(stage_experts(own ? *own : source.experts(), options.stage, {}));
-  }
-  auto impl = std::make_unique<Impl>(source, std::move(own), std::move(staged), *kernels, known);
+  auto impl = std::make_unique<Impl>(source, *kernels, options);
+  impl->links = links;
+  TRY_STATUS(impl->take_experts());
   impl->plan = plan;
   impl->logits_rows = logits_rows;
   if (options.spans != nullptr) {
@@ -281,34 +284,28 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
     options.spans->name_track(kTrackExperts, "experts");
     options.spans->name_track(kTrackWait, "waiting for reads");
   }
-  const ExpertSource& experts = impl->expert_source;
-  const uint64_t filled = std::min<uint64_t>(plan.slots + plan.kv_slots, experts.keys().size());
-  const uint64_t fill_bytes = filled * experts.expert_bytes();
+  const uint64_t filled = std::min(plan.slots + plan.kv_slots, impl->experts);
+  const uint64_t fill_bytes = filled * impl->expert_source().expert_bytes();
   const auto report = [&](uint64_t done) {
     if (progress.report) progress.report(done, plan.dense_bytes + fill_bytes);
   };
   impl->weights = TRY(DenseWeights::load(source, report));
   impl->workspace = TRY(Workspace::create(impl->spec, plan.chunk, plan.logits_rows));
-  const ExpertCacheOptions of_cache = TRY(cache_options(source, options, experts, plan));
-  impl->cache = TRY(ExpertCache::create(experts, of_cache));
-  TRY_STATUS(impl->cache->fill([&](uint64_t done, uint64_t) { report(plan.dense_bytes + done); }));
+  TRY_STATUS(impl->open_cache([&](uint64_t done) { report(plan.dense_bytes + done); }));
   impl->load_bytes = plan.dense_bytes + fill_bytes;
   impl->kv = TRY(KvCache::create(
       kv_spec(impl->spec, options.team), options.context, sequences_here(options),
       options.sequences, kv_needs(source, options).piece_bytes,
-      {.lend = [cache = impl->cache.get()] { return cache->lend(); },
-       .take_back = [cache = impl->cache.get()](auto slot) { cache->take_back(slot); }}));
-  impl->join_team(source);
-  if (!options.team.alone() && options.team.layout == Layout::kAuto) {
-    impl->links = TRY(measure_links(*options.team.world));
-  }
+      {.lend = [impl = impl.get()] { return impl->cache->lend(); },
+       .take_back = [impl = impl.get()](auto slot) { impl->cache->take_back(slot); }}));
+  impl->join_team();
   // The drive is kept busy by the thread that computes, now and then: no thread of its own takes
   // turns with those that compute.
-  const bool all_fit = plan.slots >= experts.keys().size();
-  if (!all_fit || options.device) {
+  if (plan.slots < impl->experts_max || options.device) {
     impl->pool.set_between([impl = impl.get()] { impl->pump_reads(); });
   }
-  TRY_STATUS(impl->start_watch(options, std::move(foresight)));
+  TRY_STATUS(impl->start_watch(std::move(foresight)));
+  impl->watch_placement();
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -341,9 +338,19 @@ Result<std::vector<RankReport>> Engine::rank_reports() {
   return reports;
 }
 
+const std::vector<PlacementChange>& Engine::placement_changes() const {
+  static const std::vector<PlacementChange> kNone;
+  return impl_->placement_watch ? impl_->placement_watch->changes() : kNone;
+}
+
+Layout Engine::layout() const { return impl_->team.layout; }
 uint32_t Engine::ranks() const { return impl_->team.ranks(); }
 
 Result<SequenceId> Engine::open_sequence(std::span<const TokenId> beginning) {
+  if (const Status adapted = impl_->adapt_placement(); !adapted) {
+    impl_->team.world->leave(adapted.error());
+    return tl::unexpected(adapted.error());
+  }
   const SequenceId sequence = TRY(impl_->free_sequence());
   TRY_STATUS(impl_->order({.kind = RankCommand::Kind::kOpen,
                            .sequence = sequence,
@@ -351,9 +358,10 @@ Result<SequenceId> Engine::open_sequence(std::span<const TokenId> beginning) {
   return sequence;
 }
 
-// A team that cannot be told fails at its next step.
+// A team that cannot be told fails at what it is told next.
 void Engine::close_sequence(SequenceId sequence) {
-  (void)impl_->order({.kind = RankCommand::Kind::kClose, .sequence = sequence});
+  const RankCommand command{.kind = RankCommand::Kind::kClose, .sequence = sequence};
+  if (!impl_->order(command)) (void)impl_->obey(command);
 }
 
 uint32_t Engine::positions(SequenceId sequence) const {
@@ -374,11 +382,12 @@ Status Engine::step(const StepPlan& plan, const LogitsSink& sink, const BestSink
   if (done) done = impl_->run_step(command, sink, best);
   impl_->pass_choice.took(plan.tokens(), command.halves, now_seconds() - began);
   if (!done) impl_->team.world->leave(done.error());
+  if (impl_->placement_watch) impl_->placement_watch->computed(plan.tokens());
   return done;
 }
 
 const EngineCounters& Engine::counters() const {
-  const ExpertCacheCounters cache = impl_->cache->counters();
+  const ExpertCacheCounters cache = impl_->cache_counters();
   impl_->counters.expert_slots = impl_->expert_slots();
   impl_->counters.expert_hits = cache.hits;
   impl_->counters.expert_misses = cache.misses;

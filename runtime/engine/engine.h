@@ -14,6 +14,7 @@
 #include "experts/prefetcher.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/model_source.h"
+#include "runtime/engine/placement_watch.h"
 #include "runtime/engine/routing_replay.h"
 #include "runtime/engine/routing_watch.h"
 #include "runtime/engine/team.h"
@@ -37,8 +38,9 @@ struct EngineOptions {
   double drive_bytes_per_second = 0;  // holds reads to this rate; 0: as fast as they come
   // Where experts lie beside host memory, whose budget it does not touch; null: nowhere.
   std::shared_ptr<Device> device = nullptr;
-  double memory_bytes_per_second = 0;  // of the host, to weigh copies against; 0: an assumption
-  Spans* spans = nullptr;              // records what goes on; outlives the engine
+  // Of the host, to weigh copies and layouts against; 0: an assumption.
+  double memory_bytes_per_second = 0;
+  Spans* spans = nullptr;  // records what goes on; outlives the engine
   // Takes the routers' place, for the source's top-k; null: they route.
   std::shared_ptr<RoutingReplay> replay = nullptr;
   RoutingSink on_routing = {};  // gets every step's routes; empty: nothing is recorded
@@ -76,6 +78,7 @@ struct RankReport {
   Traffic traffic = {};
   // Bytes to each rank for attention whose heads are split; empty: they are not.
   std::vector<uint64_t> attention_bytes_to = {};
+  RankWork work = {};  // where the placement may change; since the engine began
 };
 
 struct LoadProgress {
@@ -118,9 +121,13 @@ class Engine {
   // Of every rank, rank 0 first.
   Result<std::vector<RankReport>> rank_reports();
   uint32_t ranks() const;
+  Layout layout() const;  // what was asked for, or B where auto became that
+  // So far, each up to the last rank_reports(). On rank 0.
+  const std::vector<PlacementChange>& placement_changes() const;
 
   // An empty sequence. kNoMemory when `sequences` are open already; a team's errors. What is known
-  // of its `beginning` may choose the rank it lives on.
+  // of its `beginning` may choose the rank it lives on. With none open experts may first change
+  // ranks (TeamOptions::adapt), which blocks for their reads.
   Result<SequenceId> open_sequence(std::span<const TokenId> beginning = {});
   void close_sequence(SequenceId sequence);
   uint32_t positions(SequenceId sequence) const;  // tokens it holds

@@ -1,7 +1,7 @@
 #pragma once
 
 // The inside of an engine: engine.cc makes it, engine_step.cc runs it, engine_team.cc talks to
-// other ranks.
+// other ranks, engine_experts.cc holds the experts.
 
 #include <array>
 #include <functional>
@@ -28,15 +28,26 @@
 
 namespace switchyard {
 
+std::vector<RankWork> work_of(const std::vector<RankReport>& reports);
+
 class Engine::Impl {
  public:
-  // `own` experts; null: all of the source's. `staged_copy` of them; null: none.
-  Impl(const ModelSource& source, std::unique_ptr<ExpertSource> own,
-       std::unique_ptr<ExpertSource> staged_copy, const Kernels& kernels,
-       const EngineOptions& options);
+  Impl(const ModelSource& source, const Kernels& kernels, const EngineOptions& options);
 
-  void join_team(const ModelSource& source);
-  Status start_watch(const EngineOptions& options, std::unique_ptr<Foresight> foresight);
+  void join_team();
+  Status start_watch(std::unique_ptr<Foresight> foresight);
+
+  // The rank's experts and their cache, engine_experts.cc. `report` may be empty.
+  Status take_experts();
+  Status open_cache(const std::function<void(uint64_t bytes_done)>& report);
+  const ExpertSource& expert_source() const {
+    return staged ? *staged : own_experts ? *own_experts : source.experts();
+  }
+  ExpertCacheCounters cache_counters() const;
+  void watch_placement();
+  Status adapt_placement();
+  Status change_placement(const Placement& next);
+  RankWork rank_work() const;
 
   // A step, engine_step.cc.
   Status check(const StepPlan& plan) const;
@@ -64,15 +75,17 @@ class Engine::Impl {
     uint32_t length = 0;  // positions
   };
 
+  const ModelSource& source;
+  const EngineOptions options;
   const ModelSpec& spec;
   const Kernels& kernels;
   const TeamOptions team;
-  const Placement placement;  // the team's; alone: everything here
+  Placement placement;  // the team's; alone: everything here
   WorkerPool pool;
   std::unique_ptr<ExpertSource> own_experts;  // null: all of the source's
   std::unique_ptr<ExpertSource> staged;       // a copy of them; null: none
-  const ExpertSource& expert_source;          // where they are read
-  const uint32_t experts;                     // that this rank holds, of all layers
+  uint32_t experts = 0;                       // that this rank holds, of all layers …
+  const uint32_t experts_max;                 // … and ever may
   MemoryPlan plan;
   uint32_t logits_rows = 0;  // computed at once, the same on all ranks
   DenseWeights weights;
@@ -84,11 +97,16 @@ class Engine::Impl {
   std::unique_ptr<OwnerExchange> owner_exchange;           // null: heads are not split
   std::unique_ptr<MoeBlock> moe;
   AttentionPart attention;
-  KvCache kv;                             // in slots of the cache, in part
-  std::vector<float> head_sums;           // of `attention`, where heads are split
-  std::shared_ptr<RoutingReplay> replay;  // null: the routers route
-  std::unique_ptr<RoutingWatch> watch;    // null: nobody asks
-  std::unique_ptr<ExpertHints> hints;     // null: ranks tell each other nothing
+  KvCache kv;                                       // in slots of the cache, in part
+  std::vector<float> head_sums;                     // of `attention`, where heads are split
+  std::shared_ptr<RoutingReplay> replay;            // null: the routers route
+  std::unique_ptr<RoutingWatch> watch;              // null: nobody asks
+  std::unique_ptr<ExpertHints> hints;               // null: ranks tell each other nothing
+  std::unique_ptr<PlacementWatch> placement_watch;  // rank 0's; null: the placement stays
+  std::vector<std::vector<uint64_t>> picks;         // as RankWork's; none where the placement stays
+  Traffic traffic_before;                           // what was reset of the exchanges'
+  Traffic traffic_at_change;                        // of the first exchange, since its reset
+  ExpertCacheCounters counted_before;  // by caches of placements before, since the reset
   std::vector<Sequence> sequences;
   uint32_t sequences_here = 0;  // with their keys and values on one rank, at most
   Owners owners;
@@ -114,6 +132,7 @@ class Engine::Impl {
   Status run_experts(uint32_t layer, const ExchangeStep& step);
   void choose_owners();
   Status gather_rows(uint32_t layer);
+  void count_picks();
   void norm_rows(std::span<const uint32_t> of, const std::vector<float>& weight);
   void add_update(std::span<const uint32_t> to);
   // engine_logits.cc

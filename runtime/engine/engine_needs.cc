@@ -4,6 +4,7 @@
 #include <map>
 
 #include "experts/rank_source.h"
+#include "experts/replicas.h"
 #include "runtime/base/align.h"
 #include "runtime/base/check.h"
 #include "runtime/engine/dense_weights.h"
@@ -13,8 +14,6 @@
 
 namespace switchyard {
 namespace {
-
-constexpr uint32_t kChunkDefault = 512;
 
 // What the exchanges of a team take for a row of a step.
 uint64_t exchange_row_bytes(const ModelSpec& spec, const TeamOptions& team) {
@@ -40,10 +39,21 @@ uint32_t experts_of_a_layer(const ExpertSource& experts) {
 
 }  // namespace
 
-std::unique_ptr<ExpertSource> rank_experts(const ModelSource& source, const TeamOptions& team) {
+std::unique_ptr<ExpertSource> rank_experts(const ModelSource& source, const TeamOptions& team,
+                                           const Placement& placement) {
   if (team.alone()) return nullptr;
-  return make_rank_source(source.experts(), team.placement, source.spec().router_layers(),
-                          team.rank());
+  return make_rank_source(source.experts(), placement, source.spec().router_layers(), team.rank());
+}
+
+uint32_t experts_held_max(const ModelSource& source, const TeamOptions& team) {
+  const auto held = [&](const Placement& placement) {
+    const auto own = rank_experts(source, team, placement);
+    return static_cast<uint32_t>((own ? *own : source.experts()).keys().size());
+  };
+  const uint32_t at_first = held(team.placement);
+  if (team.alone() || !team.adapt) return at_first;
+  const ReplicaRoom room = replica_room(team.adapt->base, team.adapt->memory_share);
+  return std::max(at_first, held(team.adapt->base) + static_cast<uint32_t>(room.each));
 }
 
 ModelSpec kv_spec(const ModelSpec& spec, const TeamOptions& team) {
@@ -62,7 +72,7 @@ uint32_t sequences_here(const EngineOptions& options) {
 
 KvCache::Needs kv_needs(const ModelSource& source, const EngineOptions& options) {
   const bool elastic = options.expert_bytes_max == UINT64_MAX;
-  const auto own = rank_experts(source, options.team);
+  const auto own = rank_experts(source, options.team, options.team.placement);
   const ExpertSource& experts = own ? *own : source.experts();
   return KvCache::needs(kv_spec(source.spec(), options.team), options.context,
                         sequences_here(options), elastic ? experts.slot_bytes() : 0);
@@ -101,7 +111,7 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
                                  uint64_t foresight_bytes) {
   CHECK(options.context >= 1 && options.sequences >= 1);
   const ModelSpec& spec = source.spec();
-  const auto part = rank_experts(source, options.team);
+  const auto part = rank_experts(source, options.team, options.team.placement);
   const ExpertSource& experts = part ? *part : source.experts();
   const auto workspace = [&](uint32_t rows, uint32_t logits) {
     return Workspace::bytes(spec, rows, logits);
@@ -120,7 +130,7 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
   if (options.team.splits_heads()) needs.logits_row_bytes *= 2;  // parts come from everywhere
   needs.slot_bytes = experts.slot_bytes();
   needs.staging_bytes = experts.direct() ? 0 : experts.staging_bytes();
-  needs.experts = static_cast<uint32_t>(experts.keys().size());
+  needs.experts = experts_held_max(source, options.team);
   needs.slots_min = std::min(spec.moe.top_k, experts_of_a_layer(experts));
   needs.chunk_min = options.sequences;
   needs.chunk_wanted =

@@ -18,8 +18,13 @@
 
 namespace switchyard {
 
+inline constexpr uint32_t kChunkDefault = 512;
+
 // What this rank holds of the experts; null: all of the source's.
-std::unique_ptr<ExpertSource> rank_experts(const ModelSource& source, const TeamOptions& team);
+std::unique_ptr<ExpertSource> rank_experts(const ModelSource& source, const TeamOptions& team,
+                                           const Placement& placement);
+// How many that are at most, with the team's placement and any that may follow.
+uint32_t experts_held_max(const ModelSource& source, const TeamOptions& team);
 
 // The model as its keys and values see it: with the heads of this rank, of which a rank without any
 // still counts one.

@@ -156,6 +156,7 @@ Status Engine::Impl::run_experts(uint32_t layer, const ExchangeStep& step) {
                       static_cast<uint32_t>(own_rows.size()), *cache, workspace,
                       counters.weight_bytes_used, calls, step, halves_now));
   if (hints) TRY_STATUS(hints->end_layer());
+  count_picks();
   if (!owner_exchange) return {};
   good_owners[1] = good_owners[0];
   for (uint32_t i = 0; i < own_rows.size(); ++i) {

@@ -1,5 +1,7 @@
 // What an engine does because there are other ranks.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -58,7 +60,14 @@ std::string encode(const RankReport& report) {
     put_list(out, layer.bytes_to);
   }
   put_list(out, report.attention_bytes_to);
+  put_list(out, report.work.computed);
+  for (const auto& layer : report.work.picks) put_list(out, layer);
   return out;
+}
+
+bool same_sizes(const RankWork& one, const RankWork& other) {
+  const auto same = [](const auto& a, const auto& b) { return a.size() == b.size(); };
+  return same(one.computed, other.computed) && std::ranges::equal(one.picks, other.picks, same);
 }
 
 Result<RankReport> decode_report(std::string_view bytes) {
@@ -71,6 +80,10 @@ Result<RankReport> decode_report(std::string_view bytes) {
     layer.bytes_to = take_list(cursor);
   }
   report.attention_bytes_to = take_list(cursor);
+  report.work.computed = take_list(cursor);
+  for (size_t layer = 0; layer < report.work.computed.size() && cursor.ok(); ++layer) {
+    report.work.picks.push_back(take_list(cursor));
+  }
   if (!cursor.at_end()) return fail(Code::kInternal, "a report that is none");
   return report;
 }
@@ -107,15 +120,25 @@ Status Engine::Impl::obey(const RankCommand& command) {
       return {};
     case RankCommand::Kind::kReset:
       cache->reset_counters();
+      counted_before = {};
+      traffic_at_change = {};
       counters = {};
-      for (const auto& exchange : exchanges) exchange->reset_traffic();
-      if (slice_exchange) slice_exchange->reset_traffic();
+      for (const auto& exchange : exchanges) {
+        add_traffic(exchange->traffic(), traffic_before);
+        exchange->reset_traffic();
+      }
+      if (slice_exchange) {
+        add_traffic(slice_exchange->traffic(), traffic_before);
+        slice_exchange->reset_traffic();
+      }
       if (owner_exchange) owner_exchange->reset_traffic();
       if (hints) hints->reset_traffic();
       return {};
     case RankCommand::Kind::kReport:
       if (team.rank() != 0) TRY(gather_texts(*team.world, 0, encode(rank_report()), kReports));
       return {};
+    case RankCommand::Kind::kPlace:
+      return change_placement(command.placement);
     case RankCommand::Kind::kStep:
     case RankCommand::Kind::kEnd:
       return {};
@@ -137,14 +160,15 @@ Status Engine::Impl::serve() {
 }
 
 RankReport Engine::Impl::rank_report() const {
-  const ExpertCacheCounters of_cache = cache->counters();
+  const ExpertCacheCounters of_cache = cache_counters();
   RankReport report{.expert_hits = of_cache.hits,
                     .expert_misses = of_cache.misses,
                     .expert_bytes_read = of_cache.bytes_read,
                     .prefetch = of_cache.prefetch,
                     .experts = experts,
-                    .slices = expert_source.layout().slice.count,
-                    .peak_rss_bytes = peak_resident_bytes()};
+                    .slices = expert_source().layout().slice.count,
+                    .peak_rss_bytes = peak_resident_bytes(),
+                    .work = rank_work()};
   for (const auto& exchange : exchanges) add_traffic(exchange->traffic(), report.traffic);
   if (slice_exchange) add_traffic(slice_exchange->traffic(), report.traffic);
   if (hints) add_traffic(hints->traffic(), report.traffic);
@@ -159,7 +183,12 @@ Result<std::vector<RankReport>> Engine::Impl::rank_reports() {
   for (const std::string& text :
        TRY(gather_texts(*team.world, 0, encode(rank_report()), kReports))) {
     reports.push_back(TRY(decode_report(text)));
+    if (!same_sizes(reports.back().work, reports.front().work)) {
+      return fail(Code::kInternal, "a report of other layers or experts",
+                  fmt::format("rank {}", reports.size() - 1));
+    }
   }
+  if (placement_watch) placement_watch->update(work_of(reports));
   return reports;
 }
 
@@ -196,14 +225,16 @@ bool Engine::Impl::choose_halves(const StepPlan& step) {
   return pass_choice.halves(step.tokens());
 }
 
-// Ranks that rows of a layer go to, as far as that is known.
+// Ranks that rows of a layer go to, as far as that is known of this placement.
 double Engine::Impl::copies_seen(uint32_t layer) const {
   const Traffic& traffic = exchanges.front()->traffic();
-  if (layer < traffic.size() && traffic[layer].tokens >= kTokensTold) {
-    return static_cast<double>(traffic[layer].copies_needed) /
-           static_cast<double>(traffic[layer].tokens);
+  LayerTraffic seen = layer < traffic.size() ? traffic[layer] : LayerTraffic{};
+  if (layer < traffic_at_change.size()) {
+    seen.tokens -= traffic_at_change[layer].tokens;
+    seen.copies_needed -= traffic_at_change[layer].copies_needed;
   }
-  return expected_copies(team.ranks(), spec.moe.top_k);
+  if (seen.tokens < kTokensTold) return expected_copies(team.ranks(), spec.moe.top_k);
+  return static_cast<double>(seen.copies_needed) / static_cast<double>(seen.tokens);
 }
 
 // Rank 0's engine ends: the others may go.

@@ -16,20 +16,24 @@ constexpr uint32_t kWordBits = 64;
 
 }  // namespace
 
-ExpertHints::ExpertHints(World& world, const Placement& placement, std::vector<uint16_t> layers,
-                         ExpertCache& cache)
+ExpertHints::ExpertHints(World& world, const Placement& placement, bool replicas,
+                         std::vector<uint16_t> layers, ExpertCache& cache)
     : placement_(placement),
       layers_(std::move(layers)),
-      cache_(cache),
+      cache_(&cache),
       rank_(world.rank()),
-      words_(has_replicas(placement)
-                 ? static_cast<uint32_t>(ceil_div(placement.holders.front().size(), kWordBits))
-                 : 0),
+      words_(replicas ? static_cast<uint32_t>(ceil_div(placement.holders.front().size(), kWordBits))
+                      : 0),
       exchange_(world, words_),
       guesses_(world.size()),
       wanted_(world.size()),
       told_(layers_.size() * world.size() * words_),
       present_(words_ == 0 ? 0 : placement.holders.front().size()) {}
+
+void ExpertHints::use(ExpertCache& cache) {
+  cache_ = &cache;
+  std::ranges::fill(told_, 0);
+}
 
 void ExpertHints::begin_step(uint32_t number) {
   step_ = number;
@@ -48,7 +52,7 @@ void ExpertHints::look(uint32_t at) {
   for (uint16_t expert = 0; expert < present_.size(); ++expert) {
     const RankSet holders = placement_.holders[at][expert];
     const bool replica = (holders >> rank_ & 1) != 0 && !std::has_single_bit(holders);
-    if (replica && cache_.present({layers_[at], expert})) {
+    if (replica && cache_->present({layers_[at], expert})) {
       own[expert / kWordBits] |= uint64_t{1} << expert % kWordBits;
     }
   }
@@ -123,7 +127,7 @@ void ExpertHints::prefetch() {
       jobs.push_back({{layers_[guess.at], guess.expert}, guess.probability, guess.at - at_});
     }
   }
-  cache_.prefetch(merge_jobs(jobs));
+  cache_->prefetch(merge_jobs(jobs));
 }
 
 Status ExpertHints::hear(bool wait) {

@@ -16,13 +16,16 @@ namespace switchyard {
 // are those that have routers, counted from 0. Changes nothing that a logit depends on.
 class ExpertHints {
  public:
-  // `layers` are the model's that have routers; what is referred to outlives this.
-  ExpertHints(World& world, const Placement& placement, std::vector<uint16_t> layers,
+  // `replicas`: some expert may have several holders, now or later. `layers` are the model's that
+  // have routers; what is referred to outlives this.
+  ExpertHints(World& world, const Placement& placement, bool replicas, std::vector<uint16_t> layers,
               ExpertCache& cache);
+  // Between steps, when the placement has changed and the cache with it: forgets what was told.
+  void use(ExpertCache& cache);
 
   void begin_step(uint32_t number);
   // For each expert of layer `at` that several ranks hold, those in whose memory it was when they
-  // told last, a bit each; of the others' nothing. Empty where no expert has replicas. Valid until
+  // told last, a bit each; of the others' nothing. Empty where no expert may have. Valid until
   // the next call.
   std::span<const uint64_t> present(uint32_t at);
   // The router of layer `at` has chosen: tells the others what is guessed of layers to come, whose
@@ -54,7 +57,7 @@ class ExpertHints {
 
   const Placement& placement_;
   const std::vector<uint16_t> layers_;
-  ExpertCache& cache_;
+  ExpertCache* cache_;
   const uint32_t rank_;
   const uint32_t words_;  // a bit for each of a layer's experts; 0: none has replicas
   HintExchange exchange_;

@@ -36,6 +36,34 @@ bool take_part(ByteCursor& cursor, StepPart& part) {
   return true;
 }
 
+void put_placement(std::string& out, const Placement& placement) {
+  put(out, placement.ranks);
+  put(out, static_cast<uint32_t>(placement.holders.size()));
+  for (const std::vector<RankSet>& layer : placement.holders) {
+    put(out, static_cast<uint32_t>(layer.size()));
+    for (const RankSet holders : layer) put(out, holders);
+  }
+}
+
+bool take_placement(ByteCursor& cursor, Placement& placement) {
+  placement.ranks = cursor.number<uint32_t>();
+  const auto layers = cursor.number<uint32_t>();
+  if (!cursor.ok() || placement.ranks < 1 || placement.ranks > kRanksMax ||
+      layers > cursor.bytes_left() / sizeof(uint32_t)) {
+    return false;
+  }
+  for (uint32_t at = 0; at < layers; ++at) {
+    const auto experts = cursor.number<uint32_t>();
+    if (experts > cursor.bytes_left() / sizeof(RankSet)) return false;
+    std::vector<RankSet>& layer = placement.holders.emplace_back(experts);
+    for (RankSet& holders : layer) {
+      holders = cursor.number<RankSet>();
+      if (holders == 0 || holders >> (placement.ranks - 1) > 1) return false;
+    }
+  }
+  return cursor.ok();
+}
+
 }  // namespace
 
 std::string encode(const RankCommand& command) {
@@ -49,6 +77,7 @@ std::string encode(const RankCommand& command) {
   for (const ExchangeWay way : command.ways) put(out, static_cast<uint8_t>(way));
   put(out, static_cast<uint32_t>(command.plan.parts.size()));
   for (const StepPart& part : command.plan.parts) put_part(out, part);
+  put_placement(out, command.placement);
   put(out, sum_of(out));
   return out;
 }
@@ -81,7 +110,7 @@ Result<RankCommand> decode_command(std::string_view bytes) {
   for (uint32_t i = 0; i < parts; ++i) {
     if (!take_part(cursor, command.plan.parts.emplace_back())) return broken();
   }
-  if (!cursor.at_end()) return broken();
+  if (!take_placement(cursor, command.placement) || !cursor.at_end()) return broken();
   return command;
 }
 

@@ -9,13 +9,14 @@
 
 #include "comm/expert_exchange.h"
 #include "comm/world.h"
+#include "experts/placement.h"
 #include "runtime/base/result.h"
 #include "scheduler/step_plan.h"
 
 namespace switchyard {
 
 struct RankCommand {
-  enum class Kind : uint8_t { kOpen, kClose, kStep, kReset, kReport, kEnd };
+  enum class Kind : uint8_t { kOpen, kClose, kStep, kReset, kReport, kPlace, kEnd };
   Kind kind = Kind::kEnd;
   SequenceId sequence{};               // of kOpen and kClose
   uint32_t home = 0;                   // of kOpen
@@ -23,6 +24,7 @@ struct RankCommand {
   StepPlan plan = {};                  // of kStep
   std::vector<ExchangeWay> ways = {};  // of kStep: [layers that have routers]
   bool halves = false;                 // of kStep: rows in two passes
+  Placement placement = {};            // of kPlace
 };
 
 std::string encode(const RankCommand& command);

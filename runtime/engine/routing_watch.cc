@@ -28,7 +28,7 @@ RoutingWatch::RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, E
                            std::unique_ptr<Foresight> foresight, RoutingSink sink,
                            RoutingReplay* replay, uint32_t asked)
     : spec_(spec),
-      cache_(cache),
+      cache_(&cache),
       foresight_(std::move(foresight)),
       sink_(std::move(sink)),
       replay_(replay),
@@ -84,7 +84,7 @@ void RoutingWatch::begin_step(std::span<const StepRow> rows) {
     tokens.push_back(row.token);
     requests.push_back(request_of_[static_cast<uint32_t>(row.sequence)]);
   }
-  cache_.prefetch(foresight_->begin_step(tokens, requests));
+  cache_->prefetch(foresight_->begin_step(tokens, requests));
 }
 
 // Of the router of layers_[at], about all rows.
@@ -97,7 +97,7 @@ void RoutingWatch::take_answers(RouterQuery query, uint32_t at,
                                         static_cast<ptrdiff_t>(at * said.answers.size()));
   }
   if (foresight_ && !said.answers.empty()) {
-    cache_.prefetch(foresight_->answer(query, at, said.answers, said.width));
+    cache_->prefetch(foresight_->answer(query, at, said.answers, said.width));
   }
 }
 
@@ -155,7 +155,7 @@ void RoutingWatch::learn(uint32_t layer) {
   if (!foresight_) return;
   foresight_->observe(at, routed);
   guesses_ = foresight_->look_ahead(at);
-  cache_.prefetch(guesses_);
+  cache_->prefetch(guesses_);
 }
 
 // Rows [begin, end) of what was recorded.

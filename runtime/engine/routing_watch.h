@@ -33,6 +33,9 @@ class RoutingWatch {
   // A bit for each RouterQuery; all of them where routes are recorded.
   static uint32_t queries_for(const Foresight* foresight, bool records);
 
+  // Guesses are for this cache from now on, which outlives the watch or the next call.
+  void use(ExpertCache& cache) { cache_ = &cache; }
+
   void begin_step(std::span<const StepRow> rows);
   // workspace.x is what the layer's attention begins with.
   void before_attention(const Compute& compute, uint32_t layer, const Workspace& workspace);
@@ -64,7 +67,7 @@ class RoutingWatch {
   RoutingStep part_of(uint32_t begin, uint32_t end) const;
 
   const ModelSpec& spec_;
-  ExpertCache& cache_;
+  ExpertCache* cache_;
   const std::unique_ptr<Foresight> foresight_;
   const RoutingSink sink_;
   RoutingReplay* const replay_;

@@ -13,14 +13,15 @@
 #include "comm/topology.h"
 #include "comm/world.h"
 #include "experts/placement.h"
+#include "experts/placement_advisor.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/owners.h"
 
 namespace switchyard {
 
 // A: a sequence's attention on one rank; experts on all. B: heads of attention on all ranks as
-// well. C: as A, and all rows go to all ranks. Auto: A, or C in layers and steps where that is
-// expected to be quicker.
+// well. C: as A, and all rows go to all ranks. Auto: B from the beginning if that is expected to be
+// quicker; else A, or C in layers and steps where that is.
 enum class Layout : uint8_t { kAuto, kA, kB, kC };
 std::string_view layout_name(Layout layout);  // "auto", "A", …
 std::optional<Layout> parse_layout(std::string_view name);
@@ -35,7 +36,9 @@ struct TeamOptions {
   World* world = nullptr;  // null: alone
   uint32_t threads = 1;    // ranks that whoever makes the engine starts as threads
   Layout layout = Layout::kAuto;
-  Placement placement = {};  // on the world's ranks
+  Placement placement = {};  // on the world's ranks, at first
+  // How it may change between requests; nothing: it stays.
+  std::optional<ReplicaRules> adapt = std::nullopt;
   OwnerOptions owners = {};
   std::optional<Topology> topology = std::nullopt;  // nothing: as the ranks' hosts are named
   std::optional<bool> halves = std::nullopt;  // rows in two passes; nothing: where that is quicker

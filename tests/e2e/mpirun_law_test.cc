@@ -3,8 +3,8 @@
 //
 // What changes nothing, and is run all the same: layout, placement and owners of one rank; owners
 // of a single sequence in layouts A, C and auto, whose rank is the only choice they leave; "auto"
-// where it comes to what A or C does; replicas where no expert is hot; a share of memory for ranks
-// so many that their experts fit in it.
+// where it comes to what A, B or C does; replicas where no expert is hot; a share of memory for
+// ranks so many that their experts fit in it.
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

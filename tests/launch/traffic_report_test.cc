@@ -78,6 +78,21 @@ TEST(TrafficReport, NamesTheBusiestLinkInWordsJsonAndPicture) {
   EXPECT_THAT(page, testing::Not(HasSubstr("http")));
 }
 
+TEST(TrafficReport, TellsHowOftenAndWhenThePlacementChanged) {
+  const std::vector<PlacementChange> changes = {
+      {.tokens = 512, .busiest_before = 1.8, .busiest_after = 1.5},
+      {.tokens = 1000, .busiest_before = 1.5, .busiest_after = 1.1}};
+  const Json json = placement_json(changes);
+  EXPECT_EQ(json["changes"], 2);
+  EXPECT_EQ(json["history"][0]["after_tokens"], 512);
+  EXPECT_EQ(json["history"][1]["after_tokens"], 1512);
+  EXPECT_EQ(json["history"][1]["load_imbalance_before"], 1.5);
+  EXPECT_EQ(json["history"][1]["load_imbalance_after"], 1.1);
+  EXPECT_THAT(placement_summary(changes),
+              HasSubstr("changed 2 times, last after 1512 tokens; busiest rank of a layer 1.50"));
+  EXPECT_EQ(placement_summary({}), "");
+}
+
 TEST(TrafficReport, OfNothingIsNothing) {
   const std::vector<RankReport> idle(3);
   EXPECT_DOUBLE_EQ(traffic_sums(idle).imbalance(), 1);

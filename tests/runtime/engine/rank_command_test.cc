@@ -30,17 +30,47 @@ TEST(RankCommand, ComesAsItWent) {
   }
 }
 
-TEST(RankCommand, CutOrLongerIsNone) {
-  const std::string whole = encode(some_step());
+RankCommand some_placement() {
+  return {.kind = RankCommand::Kind::kPlace,
+          .placement = {.ranks = 3, .holders = {{1, 2, 4, 5}, {7, 1, 1, 2}}}};
+}
+
+TEST(RankCommand, APlacementComesAsItWent) {
+  const RankCommand went = some_placement(), came = decode_command(encode(went)).value();
+  EXPECT_EQ(came.kind, went.kind);
+  EXPECT_EQ(came.placement.ranks, went.placement.ranks);
+  EXPECT_EQ(came.placement.holders, went.placement.holders);
+}
+
+TEST(RankCommand, APlacementOnNobodyOrOnRanksThatAreNotThereIsNone) {
+  for (const RankSet wrong : {RankSet{0}, RankSet{8}, RankSet{1} << 63}) {
+    RankCommand command = some_placement();
+    command.placement.holders[1][2] = wrong;
+    EXPECT_FALSE(decode_command(encode(command))) << wrong;
+  }
+  for (const uint32_t ranks : {0U, 65U}) {
+    RankCommand command = some_placement();
+    command.placement.ranks = ranks;
+    EXPECT_FALSE(decode_command(encode(command))) << ranks;
+  }
+  RankCommand most = some_placement();
+  most.placement = {.ranks = 64, .holders = {{RankSet{1} << 63}}};
+  EXPECT_TRUE(decode_command(encode(most)));
+}
+
+class EveryCommand : public testing::TestWithParam<RankCommand> {};
+
+TEST_P(EveryCommand, CutOrLongerIsNone) {
+  const std::string whole = encode(GetParam());
   for (size_t length = 0; length < whole.size(); ++length) {
     EXPECT_FALSE(decode_command(std::string_view(whole).substr(0, length))) << length;
   }
   EXPECT_FALSE(decode_command(whole + "x"));
 }
 
-// Numbers of parts and tokens that are not there are not believed.
-TEST(RankCommand, AnyByteMayBeWrong) {
-  const std::string whole = encode(some_step());
+// Numbers of parts, tokens and experts that are not there are not believed.
+TEST_P(EveryCommand, AnyByteMayBeWrong) {
+  const std::string whole = encode(GetParam());
   for (size_t at = 0; at < whole.size(); ++at) {
     for (const char value : {'\xff', '\x7f', '\0'}) {
       std::string wrong = whole;
@@ -49,6 +79,8 @@ TEST(RankCommand, AnyByteMayBeWrong) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(All, EveryCommand, testing::Values(some_step(), some_placement()));
 
 }  // namespace
 }  // namespace switchyard
