@@ -198,27 +198,36 @@ Simulated run_simulated(uint32_t ranks, const SimulatedFault& fault) {
   return result;
 }
 
-TEST(PlacementChange, NamesARankThatIsLostMeanwhile) {
+class LostWhileChanging : public testing::TestWithParam<SimulatedFault::Kind> {};
+
+// It stops, its link to rank 0 is cut, or it leaves.
+TEST_P(LostWhileChanging, IsNamedInTime) {
   constexpr uint32_t kRanks = 3;
-  const Simulated undisturbed = run_simulated(kRanks, {});
+  SimulatedFault fault{.kind = GetParam(), .error = {Code::kIo, "cannot read", "expert 7", {}}};
+  fault.at_seconds = 1e6;  // after the end; the same events until then as with one before
+  const Simulated undisturbed = run_simulated(kRanks, fault);
   for (const auto& error : undisturbed.errors) ASSERT_FALSE(error) << to_line(*error);
   ASSERT_LT(undisturbed.began, undisturbed.ended);
   bool while_changing = false;
   constexpr int kMoments = 24;
   for (int moment = 0; moment < kMoments; ++moment) {
-    SimulatedFault fault{.kind = SimulatedFault::Kind::kLoseRank};
     fault.rank = 1 + static_cast<uint32_t>(moment) % (kRanks - 1);
     fault.at_seconds =
         undisturbed.began + (undisturbed.ended - undisturbed.began) * (moment + 0.5) / kMoments;
     const Simulated lost = run_simulated(kRanks, fault);
     const std::optional<Error>& error = lost.errors[0];
     ASSERT_TRUE(error) << "at " << fault.at_seconds;
-    EXPECT_THAT(to_line(*error), testing::HasSubstr(fmt::format("rank {}", fault.rank)));
+    EXPECT_THAT(error->where, testing::HasSubstr(fmt::format("rank {}", fault.rank)));
     while_changing |= to_line(*error).find("the new placement") != std::string::npos;
     for (const double finished : lost.finished) EXPECT_LT(finished, fault.at_seconds + 0.5);
   }
-  EXPECT_TRUE(while_changing);
+  EXPECT_TRUE(while_changing || GetParam() == SimulatedFault::Kind::kLeave) << "says why";
 }
+
+INSTANTIATE_TEST_SUITE_P(All, LostWhileChanging,
+                         testing::Values(SimulatedFault::Kind::kLoseRank,
+                                         SimulatedFault::Kind::kCutLink,
+                                         SimulatedFault::Kind::kLeave));
 
 // The windows of an eval are requests of their own.
 TEST(PlacementChange, ComesBetweenTheWindowsOfAnEval) {
