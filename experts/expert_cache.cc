@@ -53,8 +53,8 @@ class ExpertCache::Impl {
   std::string warning;
 
  private:
-  std::span<std::byte> slot_memory() const;
-  std::span<std::byte> staging_memory() const;
+  std::span<std::byte> slot_memory() const { return slab_.span().first(slots_bytes_); }
+  std::span<std::byte> staging_memory() const { return slab_.span().subspan(slots_bytes_); }
   void begin_layer(uint16_t layer);
   bool want_on_device(ExpertKey key);
   void want(ExpertKey key);
@@ -64,7 +64,9 @@ class ExpertCache::Impl {
   bool take_fetched();
   Result<bool> land_next(bool may_wait);
   bool all_landed() const { return on_their_way_ == 0 && misses_started_ == misses_.size(); }
+  bool awaiting() const { return !all_landed() || (tier_ && tier_->fetching()); }
   Status wait();
+  void stalled_since(double began);
   Status take_all_landed();
   void offer_to_device();
   void end_request();
@@ -95,8 +97,7 @@ class ExpertCache::Impl {
 
   // Of the layer whose work goes on.
   bool begun_ = false;
-  double layer_began_ = 0, demand_ended_ = 0;  // seconds
-  double waited_before_ = 0;
+  double layer_began_ = 0, demand_ended_ = 0, stalled_before_ = 0;  // seconds
   double overhead_seconds_ = 0;  // of speculation, since a prefetched expert landed
 };
 
@@ -114,9 +115,7 @@ ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& op
               options.read_chunk_bytes),
       prefetcher_(pool_, loader_, source.expert_bytes(), options.prefetch_bytes_per_step,
                   uint64_t{ExpertLoader::kSpeculativeReads} * options.read_chunk_bytes) {
-  if (options.drive_bytes_per_second > 0) {
-    prefetcher_.gate().observe_drive(options.drive_bytes_per_second, 1);
-  }
+  prefetcher_.gate().observe_drive(options.drive_bytes_per_second, 1);
   if (spans_ != nullptr) loader_.record(*spans_, kTrackReads);
 }
 
@@ -135,27 +134,19 @@ Status ExpertCache::Impl::open_device(const ExpertCacheOptions& options) {
   return {};
 }
 
-std::span<std::byte> ExpertCache::Impl::slot_memory() const {
-  return slab_.span().first(slots_bytes_);
-}
-
-std::span<std::byte> ExpertCache::Impl::staging_memory() const {
-  return slab_.span().subspan(slots_bytes_);
-}
-
 // The last layer's times teach the prefetcher how much the drive can do beside demand.
 void ExpertCache::Impl::begin_layer(uint16_t layer) {
   const double now = now_();
   if (begun_) {
     prefetcher_.gate().end_layer({.seconds = now - layer_began_,
-                                  .stalled_seconds = counters_.wait_seconds - waited_before_,
+                                  .stalled_seconds = counters_.stall_seconds - stalled_before_,
                                   .idle_seconds = now - demand_ended_});
   }
   if (!begun_ || layer <= layer_) prefetcher_.begin_step();
   begun_ = true;
   layer_ = layer;
   layer_began_ = demand_ended_ = now;
-  waited_before_ = counters_.wait_seconds;
+  stalled_before_ = counters_.stall_seconds;
   pool_.begin_layer(layer);
   if (tier_) tier_->begin_layer(layer);
 }
@@ -283,7 +274,7 @@ Result<bool> ExpertCache::Impl::land_next(bool may_wait) {
       if (ready_.size() > ready) return true;
       continue;
     }
-    if ((all_landed() && !(tier_ && tier_->fetching())) || !may_wait) return false;
+    if (!awaiting() || !may_wait) return false;
     TRY_STATUS(wait());
   }
 }
@@ -292,16 +283,23 @@ Result<bool> ExpertCache::Impl::land_next(bool may_wait) {
 Status ExpertCache::Impl::wait() {
   const bool copy = tier_ && tier_->copying() && (tier_->fetching() || !loader_.reading());
   CHECK_THAT(copy || loader_.reading(), "the leases on all {} slots are held", pool_.size());
-  const double begin_seconds = now_();
-  Status status = copy ? tier_->wait() : loader_.wait();
-  const double end_seconds = now_();
-  counters_.wait_seconds += end_seconds - begin_seconds;
-  if (spans_ != nullptr) spans_->add(kTrackWait, "wait", begin_seconds, end_seconds);
-  return status;
+  return copy ? tier_->wait() : loader_.wait();
+}
+
+void ExpertCache::Impl::stalled_since(double began) {
+  const double now = now_();
+  counters_.stall_seconds += now - began;
+  if (spans_ != nullptr) spans_->add(kTrackWait, "wait", began, now);
 }
 
 Status ExpertCache::Impl::take_all_landed() {
-  while (TRY(land_next(ready_.empty()))) {
+  if (ready_.empty() && awaiting()) {
+    const double began = now_();
+    const auto landed = land_next(true);
+    stalled_since(began);
+    TRY_STATUS(landed);
+  }
+  while (TRY(land_next(false))) {
   }
   return {};
 }
@@ -390,11 +388,10 @@ void ExpertCache::Impl::pump() {
 
 Result<std::span<std::byte>> ExpertCache::Impl::lend() {
   CHECK(!open_);
-  while (true) {
-    if (const auto slot = pool_.lend()) {
-      prefetcher_.taken(*slot);
-      return pool_.memory(*slot);
-    }
+  const double began = now_();
+  auto slot = pool_.lend();
+  const bool stalls = !slot;
+  for (; !slot; slot = pool_.lend()) {
     prefetcher_.give_way();
     TRY_STATUS(loader_.pump());
     if (auto end = loader_.take()) {
@@ -403,6 +400,9 @@ Result<std::span<std::byte>> ExpertCache::Impl::lend() {
       TRY_STATUS(wait());
     }
   }
+  if (stalls) stalled_since(began);
+  prefetcher_.taken(*slot);
+  return pool_.memory(*slot);
 }
 
 void ExpertCache::Impl::take_back(std::span<std::byte> slot) {
@@ -448,7 +448,7 @@ ExpertCacheCounters ExpertCache::Impl::counters() const {
 
 void ExpertCache::Impl::reset_counters() {
   counters_ = {};
-  waited_before_ = 0;
+  stalled_before_ = 0;
   prefetcher_.reset_counters();
   if (tier_) tier_->reset_counters();
 }

@@ -59,7 +59,9 @@ struct ExpertCacheCounters {
   uint64_t misses = 0;      // not, prefetched ones that were late too
   uint64_t bytes_read = 0;  // of experts that landed
   uint64_t retries = 0;     // loads begun again after a failure
-  double wait_seconds = 0;  // next() had nothing ready
+  // From next() or lend() having nothing to give until there was something: reads and copies that
+  // were waited for, and handling those that ended meanwhile (checksums, further reads).
+  double stall_seconds = 0;
   PrefetchCounters prefetch;
   DeviceTierCounters device;
   std::vector<LayerUses> layers;  // [the model's layers], as far as there were requests

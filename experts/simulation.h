@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "experts/expert_cache.h"
 #include "experts/policies/policy.h"
@@ -12,6 +13,14 @@
 #include "runtime/base/result.h"
 
 namespace switchyard {
+
+// A device above the slots, empty at first.
+struct SimulatedTier {
+  uint32_t slots = 0;                  // 0: there is no device
+  double link_bytes_per_second = 0;    // to it
+  double link_latency_seconds = 0;     // of each copy
+  double memory_bytes_per_second = 0;  // of the host, which copies are weighed against
+};
 
 struct SimulationOptions {
   uint32_t slots = 0;  // experts in one pool over all layers
@@ -25,6 +34,8 @@ struct SimulationOptions {
   double layer_seconds = 0;            // of the rest of a layer
   double verify_seconds = 0;           // of the checksum of an expert that was read
   const FutureUses* future = nullptr;  // for the oracle
+  SimulatedTier device = {};
+  bool filled = false;  // with the first experts before the first token, as a run's slots are
 };
 
 // Of decoding alone; the prompts warm the cache.
@@ -37,8 +48,10 @@ struct SimulationResult {
   uint64_t bytes_read = 0;
   uint64_t useful_bytes = 0, wasted_bytes = 0;
   uint64_t steps = 0, steps_rested = 0;
+  uint64_t device_hits = 0;  // of the hits
   double seconds = 0;
-  double stall_seconds = 0;
+  double stall_seconds = 0;                // ExpertCacheCounters
+  std::vector<uint32_t> misses_of_tokens;  // [tokens]
 
   uint64_t uses() const { return hits + prefetched + misses; }
   double hit_rate() const;

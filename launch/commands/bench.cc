@@ -251,7 +251,7 @@ class Bench {
     const auto uses = static_cast<double>(decode.expert_hits + decode.expert_misses);
     const auto missed_bytes = static_cast<double>(missed * source_->experts().expert_bytes());
     rows_.decode_hits.add(1 - static_cast<double>(missed) / uses);
-    rows_.decode_stall.add(1e3 * decode.read_wait_seconds / tokens_);
+    rows_.decode_stall.add(1e3 * decode.stall_seconds / tokens_);
     prefetch_ = decode.prefetch;
     rows_.decode_missed.add(decoded.per_second(missed_bytes) / 1e9, drive / 1e9);
     rows_.decode_reads.add(rate(decoded), drive / 1e9);

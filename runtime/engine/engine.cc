@@ -458,7 +458,7 @@ const EngineCounters& Engine::counters() const {
   impl_->counters.expert_hits = cache.hits;
   impl_->counters.expert_misses = cache.misses;
   impl_->counters.expert_bytes_read = cache.bytes_read;
-  impl_->counters.read_wait_seconds = cache.wait_seconds;
+  impl_->counters.stall_seconds = cache.stall_seconds;
   impl_->counters.read_retries = cache.retries;
   impl_->counters.prefetch = cache.prefetch;
   impl_->counters.device = cache.device;

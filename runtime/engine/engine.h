@@ -57,7 +57,7 @@ struct EngineCounters {
   uint64_t expert_bytes_read = 0;
   uint64_t weight_bytes_used =
       0;  // dense and expert bytes that products read, once per step and matrix
-  double read_wait_seconds = 0;  // computing stood still for a read
+  double stall_seconds = 0;  // as ExpertCacheCounters has it
   uint64_t read_retries = 0;
   PrefetchCounters prefetch;
   DeviceTierCounters device;
