@@ -29,9 +29,9 @@ std::optional<uint64_t> random_seed(std::string_view text) {
 
 // What --learn-routing recorded of this model; nothing where it is not given.
 Result<std::optional<RoutingTrace>> routing_to_learn(const TeamFlags& flags,
-                                                     const ModelSource& source) {
+                                                     const ModelSource& source,
+                                                     std::string& warning) {
   if (!flags.learn_routing) return std::nullopt;
-  std::string warning;
   RoutingTrace trace = TRY(read_trace(*flags.learn_routing, warning));
   const ModelSpec& spec = source.spec();
   if (trace.shape.layers == spec.router_layers() && trace.shape.experts == spec.moe.experts) {
@@ -126,7 +126,7 @@ Status choose_team(const TeamFlags& flags, const ModelSource& source, World* wor
   team.layout = *layout;
   if (flags.topology) team.topology = TRY(parse_topology(*flags.topology, ranks));
   team.owners = TRY(parse_owners(flags.owners.value_or("none")));
-  const auto trace = TRY(routing_to_learn(flags, source));
+  const auto trace = TRY(routing_to_learn(flags, source, team.warning));
   team.placement = TRY(choose_placement(flags.placement.value_or("grouped"), source, ranks, trace));
   if (trace && team.owners.kind == OwnerKind::kPredicted) {
     team.owners.tables = std::make_shared<OwnerTables>(OwnerTables::learn(*trace, team.placement));
