@@ -7,6 +7,7 @@
 #include <cmath>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -140,7 +141,18 @@ class Simulation {
     };
     add_device(cache);
     cache_ = TRY(ExpertCache::create(source_, cache));
-    return options_.filled ? cache_->fill({}) : Status{};
+    return options_.prompted ? prompt() : Status{};
+  }
+
+  Status prompt() {
+    TRY_STATUS(cache_->fill({}));
+    std::vector<uint16_t> all(trace_.shape.experts);
+    std::iota(all.begin(), all.end(), uint16_t{0});
+    for (const uint16_t layer : trace_.shape.layers) {
+      cache_->request(layer, all, CachePath::kSweep);
+      while (!TRY(cache_->next()).empty()) continue;
+    }
+    return {};
   }
 
   void add_device(ExpertCacheOptions& cache) {
@@ -243,6 +255,7 @@ class Simulation {
     result_.hits += after.hits - before.hits - (late.hits - early.hits);
     result_.late += late.late - early.late;
     result_.device_hits += after.device.hits - before.device.hits;
+    result_.copies += after.device.copies - before.device.copies;
     result_.misses += after.misses - before.misses;
     result_.misses_of_tokens.push_back(static_cast<uint32_t>(after.misses - before.misses));
     result_.bytes_read += (after.bytes_read - before.bytes_read) * scale_;

@@ -35,7 +35,8 @@ struct SimulationOptions {
   double verify_seconds = 0;           // of the checksum of an expert that was read
   const FutureUses* future = nullptr;  // for the oracle
   SimulatedTier device = {};
-  bool filled = false;  // with the first experts before the first token, as a run's slots are
+  // As behind a run's prompt: slots hold the first experts, and all were swept once.
+  bool prompted = false;
 };
 
 // Of decoding alone; the prompts warm the cache.
@@ -49,6 +50,7 @@ struct SimulationResult {
   uint64_t useful_bytes = 0, wasted_bytes = 0;
   uint64_t steps = 0, steps_rested = 0;
   uint64_t device_hits = 0;  // of the hits
+  uint64_t copies = 0;       // to the device
   double seconds = 0;
   double stall_seconds = 0;                // ExpertCacheCounters
   std::vector<uint32_t> misses_of_tokens;  // [tokens]

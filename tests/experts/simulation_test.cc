@@ -151,18 +151,19 @@ TEST(Simulation, ADeviceKeepsWhatTheSlotsCannot) {
   const SimulationResult with = *simulate(trace, options);
   EXPECT_GT(with.hit_rate(), 0.9);
   EXPECT_GT(with.device_hits, with.hits / 2);
+  EXPECT_GE(with.copies, 40u);
   EXPECT_EQ(std::accumulate(with.misses_of_tokens.begin(), with.misses_of_tokens.end(), 0u),
             with.misses);
   options.device.link_bytes_per_second = 1e6;  // three seconds an expert
   EXPECT_NEAR(simulate(trace, options)->hit_rate(), without.hit_rate(), 0.1);
 }
 
-TEST(Simulation, SlotsMayBeFilledBeforeTheFirstToken) {
+TEST(Simulation, APromptLeavesSlotsFilled) {
   RoutingTrace trace = random_trace(1, 7);
   trace.steps.erase(trace.steps.begin(), trace.steps.begin() + 4);  // the prompt
   SimulationOptions options = options_of(kLayers * kExperts, "lru");
   EXPECT_EQ(simulate(trace, options)->hits, 0u);
-  options.filled = true;
+  options.prompted = true;
   EXPECT_EQ(simulate(trace, options)->misses, 0u);
 }
 
