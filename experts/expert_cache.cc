@@ -40,6 +40,10 @@ class ExpertCache::Impl {
   Status fill(const std::function<void(uint64_t, uint64_t)>& progress);
   void request(uint16_t layer, std::span<const uint16_t> experts, CachePath path);
   Result<std::vector<ExpertLease>> next();
+  void foresee(std::span<const ForeseenUse> uses) {
+    pool_.foresee(uses);
+    if (tier_) tier_->foresee(uses);
+  }
   void prefetch(std::span<const PrefetchJob> jobs);
   void pump();
   Result<std::span<std::byte>> lend();
@@ -394,11 +398,8 @@ Result<std::span<std::byte>> ExpertCache::Impl::lend() {
   for (; !slot; slot = pool_.lend()) {
     prefetcher_.give_way();
     TRY_STATUS(loader_.pump());
-    if (auto end = loader_.take()) {
-      TRY_STATUS(land(std::move(*end)));
-    } else {
-      TRY_STATUS(wait());
-    }
+    auto end = loader_.take();
+    TRY_STATUS(end ? land(std::move(*end)) : wait());
   }
   if (stalls) stalled_since(began);
   prefetcher_.taken(*slot);
@@ -435,8 +436,7 @@ Status ExpertCache::Impl::fill(const std::function<void(uint64_t, uint64_t)>& pr
   if (tier_ && bytes > 0 && seconds > 0) tier_->observe_drive(bytes / seconds);
   counters_ = before;
   end_request();
-  if (landed) return {};
-  return tl::unexpected(landed.error());
+  return landed.map([](bool) {});
 }
 
 ExpertCacheCounters ExpertCache::Impl::counters() const {
@@ -484,6 +484,7 @@ void ExpertCache::request(uint16_t layer, std::span<const uint16_t> experts, Cac
 }
 
 Result<std::vector<ExpertLease>> ExpertCache::next() { return impl_->next(); }
+void ExpertCache::foresee(std::span<const ForeseenUse> uses) { impl_->foresee(uses); }
 void ExpertCache::prefetch(std::span<const PrefetchJob> jobs) { impl_->prefetch(jobs); }
 void ExpertCache::pump() { impl_->pump(); }
 Result<std::span<std::byte>> ExpertCache::lend() { return impl_->lend(); }

@@ -102,6 +102,8 @@ class ExpertCache {
   // request is served.
   Result<std::vector<ExpertLease>> next();
 
+  // What is foreseen of the step that begins, for the policy.
+  void foresee(std::span<const ForeseenUse> uses);
   // Experts that may be wanted in layers to come: those that are resident are evicted last until
   // then, reads of the others are started where that is worth it, after those of the request.
   void prefetch(std::span<const PrefetchJob> jobs);

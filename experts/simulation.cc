@@ -204,6 +204,10 @@ class Simulation {
   Status replay(const RoutingStep& step, size_t token) {
     const ExpertCacheCounters before = cache_->counters();
     const double began = now_;
+    if (options_.forecast != nullptr) {
+      options_.forecast->foretell({&step.tokens[token], 1}, foreseen_);
+      cache_->foresee(foreseen_);
+    }
     if (foresight_) {
       const std::array<uint32_t, 1> request = {step.request};
       cache_->prefetch(foresight_->begin_step({&step.tokens[token], 1}, request));
@@ -272,6 +276,7 @@ class Simulation {
   const uint64_t scale_;
   const NoSource source_;
   double now_ = 0;
+  std::vector<ForeseenUse> foreseen_;
   std::unique_ptr<Foresight> foresight_;
   std::optional<SimulatedDevice> device_;
   std::unique_ptr<ExpertCache> cache_;

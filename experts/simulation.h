@@ -10,6 +10,7 @@
 #include "experts/expert_cache.h"
 #include "experts/policies/policy.h"
 #include "experts/routing_trace.h"
+#include "experts/token_forecast.h"
 #include "runtime/base/result.h"
 
 namespace switchyard {
@@ -34,6 +35,7 @@ struct SimulationOptions {
   double layer_seconds = 0;            // of the rest of a layer
   double verify_seconds = 0;           // of the checksum of an expert that was read
   const FutureUses* future = nullptr;  // for the oracle
+  const TokenForecast* forecast = nullptr;  // null: nothing is foreseen
   SimulatedTier device = {};
   // As behind a run's prompt: slots hold the first experts, and all were swept once.
   bool prompted = false;

@@ -101,8 +101,9 @@ void TeamFlags::add_to(OptionList& list) {
   list.text("--owners", "none|predicted|random[:SEED]|adversarial", owners,
             "which rank takes a token (layout B), or a sequence, before routers have spoken; "
             "default: none: in turn");
-  list.text("--learn-routing", "FILE", learn_routing,
-            "a routing trace of this model, to tell hot experts and owners from");
+  list.text(
+      "--learn-routing", "FILE", learn_routing,
+      "a routing trace of this model, to tell hot experts, owners and what tokens will need from");
   list.text("--topology", "NODESxRANKS", topology,
             "which ranks share a node, 2x4: two nodes of four ranks each, in order; default: those "
             "of one host");
@@ -128,6 +129,7 @@ Status choose_team(const TeamFlags& flags, const ModelSource& source, World* wor
   team.owners = TRY(parse_owners(flags.owners.value_or("none")));
   const auto trace = TRY(routing_to_learn(flags, source, team.warning));
   team.placement = TRY(choose_placement(flags.placement.value_or("grouped"), source, ranks, trace));
+  if (trace) options.forecast = std::make_shared<TokenForecast>(*trace);
   if (trace && team.owners.kind == OwnerKind::kPredicted) {
     team.owners.tables = std::make_shared<OwnerTables>(OwnerTables::learn(*trace, team.placement));
   }

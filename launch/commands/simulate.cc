@@ -38,8 +38,8 @@ constexpr uint32_t kSweepPercents[] = {5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90
 
 struct SimulateOptions {
   std::optional<uint64_t> expert_size;
-  std::optional<std::string> trace, model, capacity, bandwidth, latency, compute, policy, predictor,
-      html, json;
+  std::optional<std::string> trace, model, learn_routing, capacity, bandwidth, latency, compute,
+      policy, predictor, html, json;
   bool sweep = false, no_prefetch = false;
 };
 
@@ -85,6 +85,7 @@ class Simulate {
     trace_ = TRY(read_trace(*options_.trace, warning));
     if (!warning.empty()) console_.err << "warning: " << warning << std::endl;
     if (options_.model) TRY_STATUS(map_to_model());
+    if (options_.learn_routing) TRY_STATUS(learn_routing());
     future_ = future_uses(trace_);
     settings_.policy = options_.policy.value_or(std::string(kPolicyDefault));
     if (settings_.policy == "oracle") settings_.future = &future_;
@@ -112,6 +113,20 @@ class Simulate {
     }
     console_.err << fmt::format("routing mapped from {} layers of {} experts\n",
                                 recorded.layers.size(), recorded.experts);
+    return {};
+  }
+
+  // As run does with the same option.
+  Status learn_routing() {
+    std::string warning;
+    const RoutingTrace learned = TRY(read_trace(*options_.learn_routing, warning));
+    if (!warning.empty()) console_.err << "warning: " << warning << std::endl;
+    if (learned.shape.layers != trace_.shape.layers ||
+        learned.shape.experts != trace_.shape.experts) {
+      return fail(Code::kBadData, "is of another model than the trace", *options_.learn_routing);
+    }
+    forecast_.emplace(learned);
+    settings_.forecast = &*forecast_;
     return {};
   }
 
@@ -280,6 +295,7 @@ class Simulate {
   const SimulateOptions& options_;
   Console& console_;
   RoutingTrace trace_;
+  std::optional<TokenForecast> forecast_;
   FutureUses future_;
   std::optional<uint32_t> top_k_of_model_;  // that the trace was mapped to
   uint64_t experts_ = 0;                    // of all layers
@@ -294,6 +310,8 @@ Command::Body prepare_simulate(OptionList& list) {
   list.text("--model", "MODEL", options->model,
             "maps the trace to the layers and experts of this model, as bench --replay-routing "
             "does, and takes the size of its experts");
+  list.text("--learn-routing", "FILE", options->learn_routing,
+            "another trace of the model: what its tokens needed tells the policy what is to come");
   list.text("--capacity", "N|P%", options->capacity,
             "experts in one pool over all layers; default: 25%");
   list.text("--bandwidth", "RATE", options->bandwidth,

@@ -136,7 +136,8 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
   needs.kv_bytes = kv.own_bytes;
   needs.kv_slots = kv.pieces;
   needs.other_bytes = options.other_bytes + RouterProbe::bytes(spec, Foresight::kTokensMax) +
-                      (foresight ? foresight->bytes() : 0);
+                      (foresight ? foresight->bytes() : 0) +
+                      (options.forecast ? options.forecast->bytes() : 0);
   needs.activation_bytes = workspace(0, 0);
   needs.activation_row_bytes =
       workspace(1, 0) - workspace(0, 0) + exchange_row_bytes(spec, options.team);
@@ -380,9 +381,9 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source,
   if (all_fit) foresight = nullptr;
   // Where heads are split no rank sees all of a step's routes.
   if ((!all_fit || options.on_routing) && !options.team.splits_heads()) {
-    impl->watch = std::make_unique<RoutingWatch>(impl->spec, impl->weights, *impl->cache,
-                                                 std::move(foresight), options.on_routing,
-                                                 options.replay.get());
+    impl->watch = std::make_unique<RoutingWatch>(
+        impl->spec, impl->weights, *impl->cache, std::move(foresight),
+        all_fit ? nullptr : options.forecast, options.on_routing, options.replay.get());
   }
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }

@@ -37,6 +37,8 @@ struct EngineOptions {
   double drive_bytes_per_second = 0;  // holds reads to this rate; 0: as fast as they come
   // Where experts lie beside host memory, whose budget it does not touch; null: nowhere.
   std::shared_ptr<Device> device = nullptr;
+  // What tokens will need, for the policy; null: nothing is known.
+  std::shared_ptr<const TokenForecast> forecast = nullptr;
   double memory_bytes_per_second = 0;  // of the host, to weigh copies against; 0: an assumption
   Spans* spans = nullptr;              // records what goes on; outlives the engine
   // Takes the routers' place, for the source's top-k; null: they route.
@@ -56,7 +58,7 @@ struct EngineCounters {
   uint64_t expert_misses = 0;
   uint64_t expert_bytes_read = 0;
   uint64_t weight_bytes_used =
-      0;  // dense and expert bytes that products read, once per step and matrix
+      0;                     // dense and expert bytes that products read, once per step and matrix
   double stall_seconds = 0;  // as ExpertCacheCounters has it
   uint64_t read_retries = 0;
   PrefetchCounters prefetch;

@@ -24,11 +24,13 @@ constexpr RoutedExpert kNotAsked = {0, -1};
 }  // namespace
 
 RoutingWatch::RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, ExpertCache& cache,
-                           std::unique_ptr<Foresight> foresight, RoutingSink sink,
+                           std::unique_ptr<Foresight> foresight,
+                           std::shared_ptr<const TokenForecast> forecast, RoutingSink sink,
                            RoutingReplay* replay)
     : spec_(spec),
       cache_(cache),
       foresight_(std::move(foresight)),
+      forecast_(std::move(forecast)),
       sink_(std::move(sink)),
       replay_(replay),
       probe_(spec, weights, Foresight::kTokensMax),
@@ -66,14 +68,18 @@ void RoutingWatch::begin_step(std::span<const StepRow> rows) {
       answers.assign(small ? layers_.size() * rows.size() * probe_.width() : 0, kNotAsked);
     }
   }
-  if (!foresight_) return;
+  if (!foresight_ && !forecast_) return;
   std::vector<TokenId> tokens;
   std::vector<uint32_t> requests;
   for (const StepRow& row : rows) {
     tokens.push_back(row.token);
     requests.push_back(request_of_[static_cast<uint32_t>(row.sequence)]);
   }
-  cache_.prefetch(foresight_->begin_step(tokens, requests));
+  if (forecast_ && replay_ == nullptr) {  // replayed routes are not these tokens'
+    forecast_->foretell(tokens, foreseen_);
+    cache_.foresee(foreseen_);
+  }
+  if (foresight_) cache_.prefetch(foresight_->begin_step(tokens, requests));
 }
 
 // Asks the router of layers_[at].

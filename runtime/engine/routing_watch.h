@@ -11,6 +11,7 @@
 #include "experts/expert_cache.h"
 #include "experts/foresight.h"
 #include "experts/routing_trace.h"
+#include "experts/token_forecast.h"
 #include "runtime/engine/router_probe.h"
 #include "runtime/engine/routing_replay.h"
 #include "runtime/engine/step_rows.h"
@@ -24,11 +25,12 @@ using RoutingSink = std::function<void(const RoutingStep&)>;
 // nothing that a logit depends on.
 class RoutingWatch {
  public:
-  // `foresight`, `sink` and `replay` may be empty. With a sink, routers are asked in every way
-  // there is. With a replay its answers take the place of theirs, which are computed all the same;
-  // it is not recorded again.
+  // `foresight`, `forecast`, `sink` and `replay` may be empty. With a sink, routers are asked in
+  // every way there is. With a replay its answers take the place of theirs, which are computed all
+  // the same; it is not recorded again.
   RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, ExpertCache& cache,
-               std::unique_ptr<Foresight> foresight, RoutingSink sink, RoutingReplay* replay);
+               std::unique_ptr<Foresight> foresight, std::shared_ptr<const TokenForecast> forecast,
+               RoutingSink sink, RoutingReplay* replay);
 
   void begin_step(std::span<const StepRow> rows);
   // workspace.x is what the layer's attention begins with.
@@ -53,6 +55,7 @@ class RoutingWatch {
   const ModelSpec& spec_;
   ExpertCache& cache_;
   const std::unique_ptr<Foresight> foresight_;
+  const std::shared_ptr<const TokenForecast> forecast_;
   const RoutingSink sink_;
   RoutingReplay* const replay_;
   RouterProbe probe_;
@@ -60,6 +63,7 @@ class RoutingWatch {
   std::vector<uint32_t> place_of_;  // [the model's layers] in layers_
   std::vector<bool> asked_;         // [queries]
   std::vector<StepRow> rows_;
+  std::vector<ForeseenUse> foreseen_;
   std::vector<uint32_t> request_of_;                // [sequences]
   uint32_t requests_ = 0;                           // begun so far
   std::deque<std::vector<RoutedExpert>> recent_;    // [layers, top-k] of each

@@ -68,6 +68,28 @@ TEST(RoutingTraces, ACutOneIsUsedAsFarAsItGoesAndSaysSo) {
       {"bench", kFixture, "--prompt", "4", "-n", "2", "--repeat", "1", "--replay-routing", trace});
 }
 
+TEST(RoutingTraces, WhatIsLearnedChangesNoResult) {
+  const TempFolder folder;
+  const std::string trace = folder / "own.route";
+  std::vector<std::string> command = {"run", kFixture,       "--ids",  "1,2,3", "-n",
+                                      "24",  "--ignore-eos", "--temp", "0",     "--expert-memory",
+                                      "30%", "--json",       "-"};
+  std::vector<std::string> recording = command;
+  recording.insert(recording.end(), {"--record-routing", trace});
+  const Answer plain = run(recording);
+  ASSERT_EQ(plain.code, 0) << plain.err;
+  command.insert(command.end(), {"--learn-routing", trace});
+  const Answer learned = run(command);
+  ASSERT_EQ(learned.code, 0) << learned.err;
+  const Json before = Json::parse(plain.out), after = Json::parse(learned.out);
+  EXPECT_EQ(after["logits_hash"], before["logits_hash"]);
+  EXPECT_GT(after["experts"]["hits"], before["experts"]["hits"]);
+  const Answer simulated = run({"simulate", "--trace", trace, "--learn-routing", trace, "--compute",
+                                "1us", "--bandwidth", "1GB/s", "--json", "-"});
+  EXPECT_EQ(simulated.code, 0) << simulated.err;
+  EXPECT_EQ(run({"simulate", "--trace", trace, "--learn-routing", kTrace}).code, 65);
+}
+
 TEST(RoutingTraces, ARunThatIsRefusedLeavesNone) {
   const TempFolder folder;
   for (const char* command : {"run", "eval"}) {
