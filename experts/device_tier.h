@@ -77,6 +77,7 @@ class DeviceTier {
   bool holds(ExpertKey key) const { return pool_.find(key).has_value(); }
 
   void begin_layer(uint16_t layer);
+  void foresee(std::span<const ForeseenUse> uses) { pool_.foresee(uses); }
   void expect(ExpertKey key) { pool_.expect(key); }
   // The router chose `key`. Leased when the device has it.
   std::optional<LeasedSlot> use(ExpertKey key);

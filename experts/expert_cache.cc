@@ -40,6 +40,10 @@ class ExpertCache::Impl {
   Status fill(const std::function<void(uint64_t, uint64_t)>& progress);
   void request(uint16_t layer, std::span<const uint16_t> experts, CachePath path);
   Result<std::vector<ExpertLease>> next();
+  void foresee(std::span<const ForeseenUse> uses) {
+    pool_.foresee(uses);
+    if (tier_) tier_->foresee(uses);
+  }
   void prefetch(std::span<const PrefetchJob> jobs);
   bool present(ExpertKey key) const { return pool_.locate(key) || (tier_ && tier_->holds(key)); }
   void pump();
@@ -63,7 +67,9 @@ class ExpertCache::Impl {
   bool take_fetched();
   Result<bool> land_next(bool may_wait);
   bool all_landed() const { return on_their_way_ == 0 && misses_started_ == misses_.size(); }
+  bool awaiting() const { return !all_landed() || (tier_ && tier_->fetching()); }
   Status wait();
+  void stalled_since(double began);
   Status take_all_landed();
   void offer_to_device();
   void end_request();
@@ -94,8 +100,7 @@ class ExpertCache::Impl {
 
   // Of the layer whose work goes on.
   bool begun_ = false;
-  double layer_began_ = 0, demand_ended_ = 0;  // seconds
-  double waited_before_ = 0;
+  double layer_began_ = 0, demand_ended_ = 0, stalled_before_ = 0;  // seconds
   double overhead_seconds_ = 0;  // of speculation, since a prefetched expert landed
 };
 
@@ -114,9 +119,7 @@ ExpertCache::Impl::Impl(const ExpertSource& source, const ExpertCacheOptions& op
               loads_max(source, options), options.read_chunk_bytes),
       prefetcher_(pool_, loader_, source.expert_bytes(), options.prefetch_bytes_per_step,
                   uint64_t{ExpertLoader::kSpeculativeReads} * options.read_chunk_bytes) {
-  if (options.drive_bytes_per_second > 0) {
-    prefetcher_.gate().observe_drive(options.drive_bytes_per_second, 1);
-  }
+  prefetcher_.gate().observe_drive(options.drive_bytes_per_second, 1);
   if (spans_ != nullptr) loader_.record(*spans_, kTrackReads);
 }
 
@@ -140,14 +143,14 @@ void ExpertCache::Impl::begin_layer(uint16_t layer) {
   const double now = now_();
   if (begun_) {
     prefetcher_.gate().end_layer({.seconds = now - layer_began_,
-                                  .stalled_seconds = counters_.wait_seconds - waited_before_,
+                                  .stalled_seconds = counters_.stall_seconds - stalled_before_,
                                   .idle_seconds = now - demand_ended_});
   }
   if (!begun_ || layer <= layer_) prefetcher_.begin_step();
   begun_ = true;
   layer_ = layer;
   layer_began_ = demand_ended_ = now;
-  waited_before_ = counters_.wait_seconds;
+  stalled_before_ = counters_.stall_seconds;
   pool_.begin_layer(layer);
   if (tier_) tier_->begin_layer(layer);
 }
@@ -275,7 +278,7 @@ Result<bool> ExpertCache::Impl::land_next(bool may_wait) {
       if (ready_.size() > ready) return true;
       continue;
     }
-    if ((all_landed() && !(tier_ && tier_->fetching())) || !may_wait) return false;
+    if (!awaiting() || !may_wait) return false;
     TRY_STATUS(wait());
   }
 }
@@ -284,16 +287,23 @@ Result<bool> ExpertCache::Impl::land_next(bool may_wait) {
 Status ExpertCache::Impl::wait() {
   const bool copy = tier_ && tier_->copying() && (tier_->fetching() || !loader_.reading());
   CHECK_THAT(copy || loader_.reading(), "the leases on all {} slots are held", pool_.size());
-  const double begin_seconds = now_();
-  Status status = copy ? tier_->wait() : loader_.wait();
-  const double end_seconds = now_();
-  counters_.wait_seconds += end_seconds - begin_seconds;
-  if (spans_ != nullptr) spans_->add(kTrackWait, "wait", begin_seconds, end_seconds);
-  return status;
+  return copy ? tier_->wait() : loader_.wait();
+}
+
+void ExpertCache::Impl::stalled_since(double began) {
+  const double now = now_();
+  counters_.stall_seconds += now - began;
+  if (spans_ != nullptr) spans_->add(kTrackWait, "wait", began, now);
 }
 
 Status ExpertCache::Impl::take_all_landed() {
-  while (TRY(land_next(ready_.empty()))) {
+  if (ready_.empty() && awaiting()) {
+    const double began = now_();
+    const auto landed = land_next(true);
+    stalled_since(began);
+    TRY_STATUS(landed);
+  }
+  while (TRY(land_next(false))) {
   }
   return {};
 }
@@ -382,19 +392,18 @@ void ExpertCache::Impl::pump() {
 
 Result<std::span<std::byte>> ExpertCache::Impl::lend() {
   CHECK(!open_);
-  while (true) {
-    if (const auto slot = pool_.lend()) {
-      prefetcher_.taken(*slot);
-      return pool_.memory(*slot);
-    }
+  const double began = now_();
+  auto slot = pool_.lend();
+  const bool stalls = !slot;
+  for (; !slot; slot = pool_.lend()) {
     prefetcher_.give_way();
     TRY_STATUS(loader_.pump());
-    if (auto end = loader_.take()) {
-      TRY_STATUS(land(std::move(*end)));
-    } else {
-      TRY_STATUS(wait());
-    }
+    auto end = loader_.take();
+    TRY_STATUS(end ? land(std::move(*end)) : wait());
   }
+  if (stalls) stalled_since(began);
+  prefetcher_.taken(*slot);
+  return pool_.memory(*slot);
 }
 
 void ExpertCache::Impl::take_back(std::span<std::byte> slot) {
@@ -427,8 +436,7 @@ Status ExpertCache::Impl::fill(const std::function<void(uint64_t, uint64_t)>& pr
   if (tier_ && bytes > 0 && seconds > 0) tier_->observe_drive(bytes / seconds);
   counters_ = before;
   end_request();
-  if (landed) return {};
-  return tl::unexpected(landed.error());
+  return landed.map([](bool) {});
 }
 
 ExpertCacheCounters ExpertCache::Impl::counters() const {
@@ -440,7 +448,7 @@ ExpertCacheCounters ExpertCache::Impl::counters() const {
 
 void ExpertCache::Impl::reset_counters() {
   counters_ = {};
-  waited_before_ = 0;
+  stalled_before_ = 0;
   prefetcher_.reset_counters();
   if (tier_) tier_->reset_counters();
 }
@@ -476,12 +484,12 @@ void ExpertCache::request(uint16_t layer, std::span<const uint16_t> experts, Cac
 }
 
 Result<std::vector<ExpertLease>> ExpertCache::next() { return impl_->next(); }
+void ExpertCache::foresee(std::span<const ForeseenUse> uses) { impl_->foresee(uses); }
 void ExpertCache::prefetch(std::span<const PrefetchJob> jobs) { impl_->prefetch(jobs); }
 bool ExpertCache::present(ExpertKey key) const { return impl_->present(key); }
 void ExpertCache::pump() { impl_->pump(); }
 Result<std::span<std::byte>> ExpertCache::lend() { return impl_->lend(); }
 void ExpertCache::take_back(std::span<std::byte> slot) { impl_->take_back(slot); }
-
 uint32_t ExpertCache::slots() const { return impl_->slots(); }
 uint32_t ExpertCache::device_slots() const { return impl_->device_slots(); }
 ExpertCacheCounters ExpertCache::counters() const { return impl_->counters(); }

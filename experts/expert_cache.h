@@ -59,7 +59,9 @@ struct ExpertCacheCounters {
   uint64_t misses = 0;      // not, prefetched ones that were late too
   uint64_t bytes_read = 0;  // of experts that landed
   uint64_t retries = 0;     // loads begun again after a failure
-  double wait_seconds = 0;  // next() had nothing ready
+  // From next() or lend() having nothing to give until there was something: reads and copies that
+  // were waited for, and handling those that ended meanwhile (checksums, further reads).
+  double stall_seconds = 0;
   PrefetchCounters prefetch;
   DeviceTierCounters device;
   std::vector<LayerUses> layers;  // [the model's layers], as far as there were requests
@@ -100,6 +102,8 @@ class ExpertCache {
   // request is served.
   Result<std::vector<ExpertLease>> next();
 
+  // What is foreseen of the step that begins, for the policy.
+  void foresee(std::span<const ForeseenUse> uses);
   // Experts that may be wanted in layers to come: those that are resident are evicted last until
   // then, reads of the others are started where that is worth it, after those of the request.
   void prefetch(std::span<const PrefetchJob> jobs);

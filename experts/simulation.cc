@@ -4,14 +4,18 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <functional>
 #include <memory>
+#include <numeric>
+#include <optional>
 #include <utility>
 
 #include "experts/foresight.h"
 #include "experts/key_index.h"
 #include "experts/predictors/registry.h"
 #include "runtime/base/align.h"
+#include "runtime/device/simulated_device.h"
 #include "storage/rated_queue.h"
 
 namespace switchyard {
@@ -41,10 +45,9 @@ std::vector<ExpertKey> keys_of(const TraceShape& shape) {
 // Experts that have sizes and places, and no bytes.
 class NoSource final : public ExpertSource {
  public:
-  NoSource(const TraceShape& shape, uint64_t expert_bytes, std::function<void()> on_finish)
+  NoSource(const TraceShape& shape, uint64_t expert_bytes)
       : keys_(keys_of(shape)),
-        bytes_(std::max<uint64_t>(expert_bytes / scale_of(expert_bytes), 1)),
-        on_finish_(std::move(on_finish)) {}
+        bytes_(std::max<uint64_t>(expert_bytes / scale_of(expert_bytes), 1)) {}
 
   const ExpertLayout& layout() const override { return layout_; }
   uint64_t expert_bytes() const override { return bytes_; }
@@ -54,15 +57,40 @@ class NoSource final : public ExpertSource {
   std::vector<ExpertPiece> pieces(ExpertKey) const override { return {{nullptr, 0, bytes_}}; }
   uint64_t staging_bytes() const override { return 0; }
   Status finish(ExpertKey, std::span<const StagedPiece>, std::span<std::byte>) const override {
-    on_finish_();
     return {};
   }
 
  private:
   std::vector<ExpertKey> keys_;
   uint64_t bytes_;
-  std::function<void()> on_finish_;
   ExpertLayout layout_;
+};
+
+// A drive in time alone. Checksums of what it gives back take time too, that of their reader.
+class VerifiedReads final : public ReadQueue {
+ public:
+  // `pass` lets so many seconds go by on the clock of `model`.
+  VerifiedReads(uint32_t depth, DriveModel model, double seconds_per_byte,
+                std::function<void(double seconds)> pass)
+      : drive_(nullptr, depth, std::move(model)),
+        seconds_per_byte_(seconds_per_byte),
+        pass_(std::move(pass)) {}
+
+  std::string_view name() const override { return drive_.name(); }
+  uint32_t depth() const override { return drive_.depth(); }
+  uint32_t in_flight() const override { return drive_.in_flight(); }
+  bool offer(ReadOp& op) override { return drive_.offer(op); }
+  Status submit() override { return drive_.submit(); }
+  Result<std::span<ReadOp* const>> reap(uint32_t count_min, double timeout_seconds) override {
+    const auto done = TRY(drive_.reap(count_min, timeout_seconds));
+    for (const ReadOp* op : done) pass_(op->bytes_needed * seconds_per_byte_);
+    return done;
+  }
+
+ private:
+  RatedQueue drive_;
+  const double seconds_per_byte_;
+  const std::function<void(double)> pass_;
 };
 
 class Simulation {
@@ -71,7 +99,7 @@ class Simulation {
       : trace_(trace),
         options_(options),
         scale_(scale_of(options.expert_bytes)),
-        source_(trace.shape, options.expert_bytes, [this] { now_ += options_.verify_seconds; }) {}
+        source_(trace.shape, options.expert_bytes) {}
 
   Result<SimulationResult> run() {
     TRY_STATUS(prepare());
@@ -107,10 +135,38 @@ class Simulation {
                        .latency_seconds = options_.latency_seconds};
       drive.now_seconds = [this] { return now_; };
       drive.sleep_until = [this](double until) { now_ = std::max(now_, until); };
-      return std::make_unique<RatedQueue>(nullptr, cache.queue_depth, std::move(drive));
+      const double per_byte = options_.verify_seconds / static_cast<double>(source_.expert_bytes());
+      return std::make_unique<VerifiedReads>(cache.queue_depth, std::move(drive), per_byte,
+                                             [this](double seconds) { now_ += seconds; });
     };
+    add_device(cache);
     cache_ = TRY(ExpertCache::create(source_, cache));
+    return options_.prompted ? prompt() : Status{};
+  }
+
+  Status prompt() {
+    TRY_STATUS(cache_->fill({}));
+    std::vector<uint16_t> all(trace_.shape.experts);
+    std::iota(all.begin(), all.end(), uint16_t{0});
+    for (const uint16_t layer : trace_.shape.layers) {
+      cache_->request(layer, all, CachePath::kSweep);
+      while (!TRY(cache_->next()).empty()) continue;
+    }
     return {};
+  }
+
+  void add_device(ExpertCacheOptions& cache) {
+    const SimulatedTier& tier = options_.device;
+    if (tier.slots == 0) return;
+    const auto scale = static_cast<double>(scale_);
+    device_.emplace(
+        tier.slots * source_.slot_bytes(),
+        SimulatedLink{.bytes_per_second = tier.link_bytes_per_second / scale,
+                      .latency_seconds = tier.link_latency_seconds,
+                      .now_seconds = [this] { return now_; },
+                      .sleep_until = [this](double until) { now_ = std::max(now_, until); }});
+    cache.device = &*device_;
+    cache.memory_bytes_per_second = tier.memory_bytes_per_second / scale;
   }
 
   // The queries other than the control must have been recorded.
@@ -148,6 +204,10 @@ class Simulation {
   Status replay(const RoutingStep& step, size_t token) {
     const ExpertCacheCounters before = cache_->counters();
     const double began = now_;
+    if (options_.forecast != nullptr) {
+      options_.forecast->foretell({&step.tokens[token], 1}, foreseen_);
+      cache_->foresee(foreseen_);
+    }
     if (foresight_) {
       const std::array<uint32_t, 1> request = {step.request};
       cache_->prefetch(foresight_->begin_step({&step.tokens[token], 1}, request));
@@ -159,15 +219,13 @@ class Simulation {
     return {};
   }
 
-  // Time passes; the drive is kept busy meanwhile.
+  // Time passes; the drive is kept busy meanwhile, which takes time of its own.
   void compute(double seconds) {
-    const double end = now_ + seconds;
-    const double looks = std::clamp(seconds / kPumpSeconds, 1.0, kPumpsMax);
-    for (double look = 1; look <= looks; ++look) {
-      now_ = end - seconds * (1 - look / looks);
+    const double looks = std::floor(std::clamp(seconds / kPumpSeconds, 1.0, kPumpsMax));
+    for (double look = 0; look < looks; ++look) {
+      now_ += seconds / looks;
       cache_->pump();
     }
-    now_ = end;
   }
 
   Status replay_layer(const RoutingStep& step, size_t token, size_t layer) {
@@ -200,14 +258,17 @@ class Simulation {
     result_.prefetched += late.hits - early.hits;
     result_.hits += after.hits - before.hits - (late.hits - early.hits);
     result_.late += late.late - early.late;
+    result_.device_hits += after.device.hits - before.device.hits;
+    result_.copies += after.device.copies - before.device.copies;
     result_.misses += after.misses - before.misses;
+    result_.misses_of_tokens.push_back(static_cast<uint32_t>(after.misses - before.misses));
     result_.bytes_read += (after.bytes_read - before.bytes_read) * scale_;
     result_.useful_bytes += (late.useful_bytes - early.useful_bytes) * scale_;
     result_.wasted_bytes += (late.wasted_bytes - early.wasted_bytes) * scale_;
     result_.steps += late.steps - early.steps;
     result_.steps_rested += late.steps_rested - early.steps_rested;
     result_.seconds += now_ - began;
-    result_.stall_seconds += after.wait_seconds - before.wait_seconds;
+    result_.stall_seconds += after.stall_seconds - before.stall_seconds;
   }
 
   const RoutingTrace& trace_;
@@ -215,7 +276,9 @@ class Simulation {
   const uint64_t scale_;
   const NoSource source_;
   double now_ = 0;
+  std::vector<ForeseenUse> foreseen_;
   std::unique_ptr<Foresight> foresight_;
+  std::optional<SimulatedDevice> device_;
   std::unique_ptr<ExpertCache> cache_;
   SimulationResult result_;
 };

@@ -5,13 +5,23 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "experts/expert_cache.h"
 #include "experts/policies/policy.h"
 #include "experts/routing_trace.h"
+#include "experts/token_forecast.h"
 #include "runtime/base/result.h"
 
 namespace switchyard {
+
+// A device above the slots, empty at first.
+struct SimulatedTier {
+  uint32_t slots = 0;                  // 0: there is no device
+  double link_bytes_per_second = 0;    // to it
+  double link_latency_seconds = 0;     // of each copy
+  double memory_bytes_per_second = 0;  // of the host, which copies are weighed against
+};
 
 struct SimulationOptions {
   uint32_t slots = 0;  // experts in one pool over all layers
@@ -25,6 +35,10 @@ struct SimulationOptions {
   double layer_seconds = 0;            // of the rest of a layer
   double verify_seconds = 0;           // of the checksum of an expert that was read
   const FutureUses* future = nullptr;  // for the oracle
+  const TokenForecast* forecast = nullptr;  // null: nothing is foreseen
+  SimulatedTier device = {};
+  // As behind a run's prompt: slots hold the first experts, and all were swept once.
+  bool prompted = false;
 };
 
 // Of decoding alone; the prompts warm the cache.
@@ -37,8 +51,11 @@ struct SimulationResult {
   uint64_t bytes_read = 0;
   uint64_t useful_bytes = 0, wasted_bytes = 0;
   uint64_t steps = 0, steps_rested = 0;
+  uint64_t device_hits = 0;  // of the hits
+  uint64_t copies = 0;       // to the device
   double seconds = 0;
-  double stall_seconds = 0;
+  double stall_seconds = 0;                // ExpertCacheCounters
+  std::vector<uint32_t> misses_of_tokens;  // [tokens]
 
   uint64_t uses() const { return hits + prefetched + misses; }
   double hit_rate() const;

@@ -68,6 +68,18 @@ void SlotPool::begin_layer(uint16_t layer) {
   });
 }
 
+void SlotPool::foresee(std::span<const ForeseenUse> uses) {
+  forecast_.now.assign(expected_.size(), 0);
+  forecast_.later.assign(expected_.size(), 0);
+  for (const ForeseenUse& use : uses) {
+    const uint32_t place = index_.find(use.key);
+    if (place == KeyIndex::kNone) continue;
+    forecast_.now[place] = use.now;
+    forecast_.later[place] = use.later;
+  }
+  policy_->foresee(forecast_);
+}
+
 void SlotPool::use(ExpertKey key) {
   policy_->use(index_.at(key));
   if (const auto slot = locate(key)) slots_[slot->value].transient = false;

@@ -38,6 +38,9 @@ class SlotPool {
 
   // A layer's work begins; what was expected of it is settled.
   void begin_layer(uint16_t layer);
+  // A step begins, of which this is foreseen, and nothing else. Keys that the pool does not know
+  // are passed over.
+  void foresee(std::span<const ForeseenUse> uses);
   // The router chose `key`, resident or not.
   void use(ExpertKey key);
   // A prediction wants `key` when its layer comes next: until then it is evicted only for want of
@@ -89,6 +92,7 @@ class SlotPool {
   std::vector<uint32_t> slot_of_;        // [places] resident or loading; KeyIndex::kNone: absent
   std::vector<bool> expected_;           // [places]
   std::vector<ExpertKey> expectations_;  // those that are expected
+  EvictionPolicy::Forecast forecast_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> absent_;  // slots, the next one to use last
   uint32_t lent_ = 0;

@@ -46,6 +46,7 @@ Result<TraceWriter> TraceWriter::append(const std::string& path, const TraceShap
   TraceWriter writer;
   writer.path_ = path;
   writer.shape_ = shape;
+  const bool there = ::access(path.c_str(), F_OK) == 0;
   writer.fd_ = TRY(open_output(path, false));
   if (::flock(writer.fd_.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) {
@@ -54,8 +55,13 @@ Result<TraceWriter> TraceWriter::append(const std::string& path, const TraceShap
     }
     return fail_output(errno, "cannot lock", path);
   }
+  writer.created_ = !there;
   TRY_STATUS(writer.begin(model));
   return writer;
+}
+
+TraceWriter::~TraceWriter() {
+  if (fd_.get() >= 0 && created_ && steps_added_ == 0) ::unlink(path_.c_str());
 }
 
 // Finds the end of what is there, or writes the header.

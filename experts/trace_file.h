@@ -9,10 +9,14 @@
 
 namespace switchyard {
 
-// Appends steps to a routing trace file, creating it when there is none. One thread, and one writer
-// at a time for each file.
+// Appends steps to a routing trace file, creating it when there is none; one that it created and
+// added nothing to goes with it. One thread, and one writer at a time for each file.
 class TraceWriter {
  public:
+  TraceWriter(TraceWriter&&) noexcept = default;
+  TraceWriter& operator=(TraceWriter&&) noexcept = default;
+  ~TraceWriter();
+
   // What a killed run left of its last step is cut off. A file of another shape is kUsage and stays
   // as it is, a damaged one kBadData, one that another writer has open kUnavailable; otherwise kIo
   // and kPermission.
@@ -32,6 +36,7 @@ class TraceWriter {
 
   std::string path_;
   UniqueFd fd_;
+  bool created_ = false;  // there was no such file
   TraceShape shape_;
   uint64_t end_ = 0;            // of the file
   uint32_t first_request_ = 0;  // what the run's request 0 is called

@@ -285,8 +285,9 @@ Result<RoutingTrace> parse_trace(std::string_view file, const std::string& where
         fmt::format("{} at {}", where, static_cast<uint64_t>(body.data() - file.data())))));
   }
   if (blocks.end < file.size()) {
-    warning = fmt::format("{}: the last step is torn; {} bytes from {} on are left out", where,
-                          file.size() - blocks.end, blocks.end);
+    warning =
+        fmt::format("{}: the last step is torn; {} bytes from {} on are left out, behind {} steps",
+                    where, file.size() - blocks.end, blocks.end, trace.steps.size());
   }
   return trace;
 }

@@ -164,7 +164,9 @@ Result<EngineHandle> start_engine(const ModelSource& source, const EngineOptions
   for (const std::string& warning : source.spec().warnings) {
     print_warning(warning, console);
   }
-  if (!engine->warning().empty()) print_warning(engine->warning(), console);
+  for (const std::string& warning : {options.team.warning, engine->warning()}) {
+    if (!warning.empty()) print_warning(warning, console);
+  }
   return engine;
 }
 

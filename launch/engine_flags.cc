@@ -70,7 +70,7 @@ void EngineFlags::add_to(OptionList& list) {
   list.text("--expert-memory", "SIZE|P%", expert_memory, "what of it the experts get at most");
   list.text("--isa", "NAME", isa, "scalar, avx2 or avx512; default: the best there is");
   list.text("--policy", "NAME", policy,
-            fmt::format("which expert leaves a full cache: {}; default: {}", policy_names(),
+            fmt::format("which expert leaves a full cache: {}; default: {}", policy_names(false),
                         kPolicyDefault));
   list.text("--predictor", "NAME", predictor,
             fmt::format("what guesses the experts to come: {}; default: {}", predictor_names(),

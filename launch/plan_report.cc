@@ -27,6 +27,7 @@ std::string more_text(const PredictedRates& now, const PredictedRates& more) {
 
 Json to_json(const PredictedRates& rates) {
   return {{"hit_rate", rates.hit_rate},
+          {"device_hit_rate", rates.device_hit_rate},
           {"tokens_per_second", {{"prefill", rates.prefill}, {"decode", rates.decode}}}};
 }
 
@@ -50,7 +51,7 @@ Json prediction_json(const Prediction& prediction) {
   json["experts"] = {{"count", prediction.experts},
                      {"in_memory", prediction.slots},
                      {"on_device", prediction.device_slots},
-                     {"on_drive", prediction.experts - prediction.slots - prediction.device_slots}};
+                     {"on_drive", prediction.on_drive()}};
   json["io"] = {{"bytes_read_per_token", rates.decode_bytes_read}};
   json["chunk"] = memory.chunk;
   if (prediction.one_more_gib) json["one_more_gib"] = to_json(*prediction.one_more_gib);
@@ -60,7 +61,6 @@ Json prediction_json(const Prediction& prediction) {
 std::string prediction_text(const Prediction& prediction) {
   const MemoryPlan& memory = prediction.memory;
   const PredictedRates& rates = prediction.rates;
-  const uint32_t on_drive = prediction.experts - prediction.slots - prediction.device_slots;
   std::string text = line(
       "memory", fmt::format("{} resident at most, budget {}", format_size(prediction.total_bytes),
                             format_size(memory.budget_bytes)));
@@ -76,7 +76,7 @@ std::string prediction_text(const Prediction& prediction) {
   part("  program", prediction.program_bytes);
   text += line("experts",
                fmt::format("{}: {} in memory, {} on a device, {} on the drive", prediction.experts,
-                           prediction.slots, prediction.device_slots, on_drive));
+                           prediction.slots, prediction.device_slots, prediction.on_drive()));
   text += line("decode", fmt::format("{:.2f} tok/s, {:.1f} % hits, {} read a token; limited by {}",
                                      rates.decode, 100 * rates.hit_rate,
                                      format_size(static_cast<uint64_t>(rates.decode_bytes_read)),
@@ -99,6 +99,11 @@ std::string comparison_text(const Prediction& prediction, const MeasuredRun& mea
                                  static_cast<double>(measured.peak_rss_bytes)));
   text += fmt::format(kLine, "hit rate", fmt::format("{:.1f} %", 100 * rates.hit_rate),
                       fmt::format("{:.1f} %", 100 * measured.hit_rate), "");
+  if (prediction.device_slots > 0) {
+    text +=
+        fmt::format(kLine, "  on a device", fmt::format("{:.1f} %", 100 * rates.device_hit_rate),
+                    fmt::format("{:.1f} %", 100 * measured.device_hit_rate), "");
+  }
   const auto row = [&](const char* name, double predicted, double value) {
     if (value <= 0) return;
     text += fmt::format(kLine, name, fmt::format("{:.2f} tok/s", predicted),
@@ -112,6 +117,7 @@ std::string comparison_text(const Prediction& prediction, const MeasuredRun& mea
 Json measured_json(const MeasuredRun& measured) {
   return {{"memory", {{"peak_rss_bytes", measured.peak_rss_bytes}}},
           {"hit_rate", measured.hit_rate},
+          {"device_hit_rate", measured.device_hit_rate},
           {"tokens_per_second", {{"prefill", measured.prefill}, {"decode", measured.decode}}}};
 }
 

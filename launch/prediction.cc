@@ -79,7 +79,7 @@ Result<ModelWork> work_of(const ModelSource& source) {
 }
 
 MachineRates rates_of(const MachineFigures& figures, const ModelSource& source,
-                      const EngineOptions& options, double link) {
+                      const EngineOptions& options) {
   const KernelFigures& kernels = figures.kernels;
   MachineRates rates;
   const auto curve =
@@ -100,12 +100,11 @@ MachineRates rates_of(const MachineFigures& figures, const ModelSource& source,
     rates.drive_burst_per_second = figures.drive_burst_per_second;
   }
   rates.drive_latency_seconds = figures.drive_latency_seconds;
-  rates.link_bytes_per_second = link;
   return rates;
 }
 
 // Every token picks at random: what is assumed of a model without a trace.
-RoutingTrace uniform_trace(const ModelSpec& spec) {
+RoutingTrace uniform_trace(const ModelSpec& spec, uint32_t prompt, uint32_t decoded) {
   RoutingTrace trace;
   trace.shape = {.layers = spec.router_layers(),
                  .experts = spec.moe.experts,
@@ -114,11 +113,9 @@ RoutingTrace uniform_trace(const ModelSpec& spec) {
   Prng prng(1);
   std::vector<uint16_t> experts(spec.moe.experts);
   for (uint32_t i = 0; i < experts.size(); ++i) experts[i] = static_cast<uint16_t>(i);
-  const auto picks = static_cast<uint32_t>(trace.shape.layers.size() * spec.moe.top_k);
-  const uint32_t tokens = std::clamp(kTracePicks / picks, 48U, kTraceTokensMax);
-  for (uint32_t token = 0; token < tokens; ++token) {
+  for (uint32_t token = 0; token < prompt + decoded; ++token) {
     RoutingStep step;
-    step.phase = token < tokens / 3 ? TracePhase::kPrefill : TracePhase::kDecode;
+    step.phase = token < prompt ? TracePhase::kPrefill : TracePhase::kDecode;
     step.tokens = {-1};
     for (size_t layer = 0; layer < trace.shape.layers.size(); ++layer) {
       for (uint32_t k = 0; k < spec.moe.top_k; ++k) {
@@ -143,17 +140,16 @@ class RatePredictor {
         machine_(machine),
         experts_(static_cast<uint32_t>(source.experts().keys().size())) {}
 
-  Result<PredictedRates> rates(const MemoryPlan& memory, uint32_t host_slots,
+  // A device is empty at first, and prompts leave it as it is.
+  Result<PredictedRates> rates(const MemoryPlan& memory, uint32_t slots,
                                uint32_t device_slots) const {
     PredictedRates rates;
-    const uint32_t slots = std::min(host_slots + device_slots, experts_);
-    const double on_device = static_cast<double>(device_slots) / slots;
-    rates.hit_rate = TRY(hit_rate(slots));
-    const StepCost prefill = prefill_cost(memory, slots, on_device);
+    const StepCost prefill = prefill_cost(memory, slots);
     rates.prefill_seconds = prefill.seconds;
     rates.prefill = run_.prompt / prefill.seconds;
     rates.prefill_bottleneck = bottleneck(prefill);
-    const StepCost decode = decode_cost(rates.hit_rate, on_device);
+    const StepCost decode = device_slots > 0 ? TRY(decode_cost_beside(slots, device_slots, rates))
+                                             : decode_cost(rates.hit_rate = TRY(hit_rate(slots)));
     rates.decode = options_.sequences / decode.seconds;
     rates.decode_bottleneck = bottleneck(decode);
     rates.decode_bytes_read = decode.bytes_read / options_.sequences;
@@ -165,18 +161,73 @@ class RatePredictor {
   // are asked, on routing that knows no favourites unless a trace is given.
   Result<double> hit_rate(uint32_t slots) const {
     if (slots >= experts_) return 1.0;
-    const ModelSpec& spec = source_.spec();
-    const RoutingTrace uniform = run_.trace ? RoutingTrace{} : uniform_trace(spec);
-    const RoutingTrace& trace = run_.trace ? *run_.trace : uniform;
+    const uint32_t picks = work_.sparse_layers * work_.top_k;
+    const uint32_t tokens = std::clamp(kTracePicks / picks, 48U, kTraceTokensMax);
+    const RoutingTrace made = run_.trace
+                                  ? RoutingTrace{}
+                                  : uniform_trace(source_.spec(), tokens / 3, tokens - tokens / 3);
+    const RoutingTrace& trace = run_.trace ? *run_.trace : made;
+    return TRY(simulate(trace, simulation_options(trace, slots))).hit_rate();
+  }
+
+  // So many slots as a share of the trace's experts.
+  uint32_t slots_of_trace(const RoutingTrace& trace, uint32_t slots) const {
     const uint64_t traced = trace.shape.layers.size() * uint64_t{trace.shape.experts};
+    return static_cast<uint32_t>(slots * traced / experts_);
+  }
+
+  SimulationOptions simulation_options(const RoutingTrace& trace, uint32_t slots) const {
     SimulationOptions simulation;
-    simulation.slots =
-        std::max<uint32_t>(trace.shape.top_k, static_cast<uint32_t>(slots * traced / experts_));
+    simulation.slots = std::max(trace.shape.top_k, slots_of_trace(trace, slots));
     simulation.policy = options_.policy;
     simulation.predictor = "none";
     simulation.expert_bytes = 1 << 20;
     simulation.bytes_per_second = 1e12;
-    return TRY(simulate(trace, simulation)).hit_rate();
+    return simulation;
+  }
+
+  // What is decoded, as far as a device has not seen it all.
+  RoutingTrace decoded_trace() const {
+    const uint32_t tokens = std::min(std::max(run_.tokens, 2U) - 1, kTraceTokensMax);
+    if (!run_.trace) return uniform_trace(source_.spec(), 0, tokens);
+    RoutingTrace decoded = *run_.trace;
+    std::erase_if(decoded.steps,
+                  [](const RoutingStep& step) { return step.phase != TracePhase::kDecode; });
+    if (decoded.steps.empty()) return uniform_trace(source_.spec(), 0, tokens);
+    if (decoded.steps.size() > tokens) decoded.steps.resize(tokens);
+    return decoded;
+  }
+
+  // The device fills while tokens are decoded, so every token has its own misses.
+  Result<StepCost> decode_cost_beside(uint32_t slots, uint32_t device_slots,
+                                      PredictedRates& rates) const {
+    const RoutingTrace trace = decoded_trace();
+    SimulationOptions simulation = simulation_options(trace, slots);
+    simulation.prompted = true;
+    simulation.expert_bytes = static_cast<uint64_t>(work_.read_bytes);
+    simulation.bytes_per_second = machine_.drive_bytes_per_second;
+    simulation.expert_seconds =
+        work_.expert_weights * seconds_per_weight(machine_.products, options_.sequences);
+    simulation.layer_seconds = work_.dense_weights / work_.layers *
+                               seconds_per_weight(machine_.products, options_.sequences);
+    simulation.device = {.slots = std::max(1U, slots_of_trace(trace, device_slots)),
+                         .link_bytes_per_second = run_.link_bytes_per_second,
+                         .link_latency_seconds = run_.link_latency_seconds,
+                         .memory_bytes_per_second = machine_.memory_bytes_per_second};
+    const SimulationResult simulated = TRY(simulate(trace, simulation));
+    const auto uses = static_cast<double>(simulated.uses());
+    rates.hit_rate = simulated.hit_rate();
+    rates.device_hit_rate = static_cast<double>(simulated.device_hits) / uses;
+    const auto tokens = static_cast<double>(simulated.tokens);
+    StepCost mean;
+    if (run_.processor_copies && machine_.memory_bytes_per_second > 0) {  // reads and writes
+      mean.seconds = static_cast<double>(simulated.copies) / tokens * 2 * work_.read_bytes /
+                     machine_.memory_bytes_per_second;
+    }
+    for (const uint32_t misses : simulated.misses_of_tokens) {
+      mean.add(decode_cost(1 - misses / (uses / tokens)), 1 / tokens);
+    }
+    return mean;
   }
 
   // Slots are filled layer by layer while loading; a prompt's sweeps leave them as they are, but
@@ -192,7 +243,7 @@ class RatePredictor {
     return resident;
   }
 
-  StepCost prefill_cost(const MemoryPlan& memory, uint32_t slots, double on_device) const {
+  StepCost prefill_cost(const MemoryPlan& memory, uint32_t slots) const {
     StepCost cost;
     for (uint32_t done = 0; done < run_.prompt;) {
       const uint32_t rows = std::min(memory.chunk, run_.prompt - done);
@@ -202,13 +253,13 @@ class RatePredictor {
       cost.add(step_cost(
           work_, machine_,
           {.rows = rows, .positions = attention_positions(rows, done), .logits = last ? 1U : 0U},
-          filled(slots, sweeps && done > 0 && slots < experts_), on_device));
+          filled(slots, sweeps && done > 0 && slots < experts_)));
       done += rows;
     }
     return cost;
   }
 
-  StepCost decode_cost(double hit_rate, double on_device) const {
+  StepCost decode_cost(double hit_rate) const {
     const uint32_t batch = options_.sequences;
     const double positions = run_.prompt + run_.tokens / 2.0;
     return step_cost(work_, machine_,
@@ -216,7 +267,7 @@ class RatePredictor {
                       .positions = batch * positions,
                       .logits = batch,
                       .read_ahead = read_ahead()},
-                     std::vector<double>(work_.sparse_layers, hit_rate), on_device);
+                     std::vector<double>(work_.sparse_layers, hit_rate));
   }
 
   // On routing that knows no favourites only routers can tell what comes.
@@ -255,8 +306,8 @@ Result<Prediction> predict_memory(const ModelSource& source, const EngineOptions
   const MemoryPlan& memory = prediction.memory;
   const uint64_t slot_bytes = source.experts().slot_bytes();
   prediction.slots = slots_left(source, options, run, memory);
-  prediction.device_slots = static_cast<uint32_t>(
-      std::min<uint64_t>(run.device_bytes / slot_bytes, prediction.experts - prediction.slots));
+  prediction.device_slots =
+      static_cast<uint32_t>(std::min<uint64_t>(run.device_bytes / slot_bytes, prediction.experts));
   const uint64_t touched =
       std::min(memory.slots + memory.kv_slots,
                prediction.experts + Engine::kv_slots(source, options, last_position(run)));
@@ -274,13 +325,15 @@ void PlannedRun::take_device(const EngineOptions& options) {
   if (options.device == nullptr) return;
   device_bytes = options.device->capacity_bytes();
   link_bytes_per_second = options.device->link().bytes_per_second;
+  link_latency_seconds = options.device->link().latency_seconds;
+  processor_copies = options.device->host_readable();
 }
 
 Result<Prediction> predict(const ModelSource& source, const EngineOptions& options,
                            const PlannedRun& run, const MachineFigures& figures) {
   Prediction prediction = TRY(predict_memory(source, options, run));
   const ModelWork work = TRY(work_of(source));
-  const MachineRates machine = rates_of(figures, source, options, run.link_bytes_per_second);
+  const MachineRates machine = rates_of(figures, source, options);
   const RatePredictor predictor(source, options, run, work, machine);
   prediction.rates =
       TRY(predictor.rates(prediction.memory, prediction.slots, prediction.device_slots));
@@ -290,8 +343,7 @@ Result<Prediction> predict(const ModelSource& source, const EngineOptions& optio
   if (more.expert_bytes_max != UINT64_MAX) more.expert_bytes_max += kGib;
   const MemoryPlan larger = TRY(Engine::plan(source, more));
   const uint32_t slots = slots_left(source, more, run, larger);
-  const uint32_t device_slots = std::min(prediction.device_slots, prediction.experts - slots);
-  prediction.one_more_gib = TRY(predictor.rates(larger, slots, device_slots));
+  prediction.one_more_gib = TRY(predictor.rates(larger, slots, prediction.device_slots));
   return prediction;
 }
 

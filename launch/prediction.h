@@ -2,6 +2,7 @@
 
 // What a run will take and give, from figures alone: no weight is read and nothing is computed.
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -20,6 +21,8 @@ struct PlannedRun {
   uint64_t program_bytes = 0;           // resident before the engine starts
   uint64_t device_bytes = 0;            // of a device that holds experts beside memory
   double link_bytes_per_second = 0;     // to it
+  double link_latency_seconds = 0;      // of each copy
+  bool processor_copies = false;        // and not the device, which is simulated
   const RoutingTrace* trace = nullptr;  // null: routing is uniform
   bool one_more_gib = false;            // asks what that would bring too
 
@@ -29,7 +32,8 @@ struct PlannedRun {
 
 // Tokens a second of all sequences, and where the time goes.
 struct PredictedRates {
-  double hit_rate = 0;  // of decoding
+  double hit_rate = 0;         // of decoding
+  double device_hit_rate = 0;  // of it, on a device
   double decode = 0;
   double prefill = 0;
   std::string decode_bottleneck, prefill_bottleneck;  // see scheduler/cost_model.h
@@ -43,10 +47,12 @@ struct Prediction {
   uint64_t total_bytes = 0;    // resident at most
   uint32_t experts = 0;        // of all layers
   uint32_t slots = 0;          // for experts in memory when the run ends
-  uint32_t device_slots = 0;
+  uint32_t device_slots = 0;   // of a device, which may hold the same ones
   PredictedRates rates;
   // With that much more for the process, equal when it brings nothing; as far as it was asked for.
   std::optional<PredictedRates> one_more_gib;
+
+  uint32_t on_drive() const { return experts - std::min(experts, slots + device_slots); }
 };
 
 // On a machine of these `figures`, which suffice. kNoMemory as Engine::create.

@@ -81,7 +81,7 @@ std::string prefetch_summary(const RunReport& report) {
   text += fmt::format(
       "read ahead ({}): {} experts in time, {} late; {} useful, {} wasted; waited {} for reads",
       report.predictor, prefetch.hits, prefetch.late, format_size(prefetch.useful_bytes),
-      format_size(prefetch.wasted_bytes), format_seconds(all.read_wait_seconds));
+      format_size(prefetch.wasted_bytes), format_seconds(all.stall_seconds));
   if (prefetch.steps_rested > 0) {
     text += fmt::format("; off in {} of {} steps, too much was wasted", prefetch.steps_rested,
                         prefetch.steps);
@@ -164,8 +164,8 @@ Json report_json(const RunReport& report) {
        {{"load", report.load_seconds},
         {"prefill", made.prefill_seconds},
         {"decode", made.decode_seconds},
-        {"read_wait", made.all.read_wait_seconds},
-        {"decode_read_wait", made.all.read_wait_seconds - made.prefill.read_wait_seconds}}},
+        {"read_wait", made.all.stall_seconds},
+        {"decode_read_wait", made.all.stall_seconds - made.prefill.stall_seconds}}},
       {"tokens_per_second", {{"prefill", report.prefill_rate()}, {"decode", report.decode_rate()}}},
       {"time_to_first_token_seconds", made.ids.empty() ? Json() : Json(made.prefill_seconds)},
       {"memory",

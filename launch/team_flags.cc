@@ -30,9 +30,9 @@ std::optional<uint64_t> random_seed(std::string_view text) {
 
 // What --learn-routing recorded of this model; nothing where it is not given.
 Result<std::optional<RoutingTrace>> routing_to_learn(const TeamFlags& flags,
-                                                     const ModelSource& source) {
+                                                     const ModelSource& source,
+                                                     std::string& warning) {
   if (!flags.learn_routing) return std::nullopt;
-  std::string warning;
   RoutingTrace trace = TRY(read_trace(*flags.learn_routing, warning));
   const ModelSpec& spec = source.spec();
   if (trace.shape.layers == spec.router_layers() && trace.shape.experts == spec.moe.experts) {
@@ -107,8 +107,9 @@ void TeamFlags::add_to(OptionList& list) {
   list.text("--owners", "none|predicted|random[:SEED]|adversarial", owners,
             "which rank takes a token (layout B), or a sequence, before routers have spoken; "
             "default: none: in turn");
-  list.text("--learn-routing", "FILE", learn_routing,
-            "a routing trace of this model, to tell hot experts and owners from");
+  list.text(
+      "--learn-routing", "FILE", learn_routing,
+      "a routing trace of this model, to tell hot experts, owners and what tokens will need from");
   list.text("--topology", "NODESxRANKS", topology,
             "which ranks share a node, 2x4: two nodes of four ranks each, in order; default: those "
             "of one host");
@@ -132,7 +133,8 @@ Status choose_team(const TeamFlags& flags, const ModelSource& source, World* wor
   team.layout = *layout;
   if (flags.topology) team.topology = TRY(parse_topology(*flags.topology, ranks));
   team.owners = TRY(parse_owners(flags.owners.value_or("none")));
-  const auto trace = TRY(routing_to_learn(flags, source));
+  const auto trace = TRY(routing_to_learn(flags, source, team.warning));
+  if (trace) options.forecast = std::make_shared<TokenForecast>(*trace);
   const std::string placement = flags.placement.value_or("grouped");
   team.placement = TRY(choose_placement(placement, source, ranks, trace));
   if (placement == "adaptive") {

@@ -44,48 +44,42 @@ struct ExpertTimes {
   double kept_up = 0;  // of one, in the long run
   double latency = 0;  // until the first bytes
   double beside = 0;   // of what is computed meanwhile
-  double link = 0;     // of one that crosses a link
 };
 
 struct LayerCost {
   double seconds = 0;
   double idle = 0;  // of the drive, after the last read and before those of the next layer
   double stall = 0;
-  double link = 0;
 };
 
 // `wanted` experts of which `missing` are read, one after the other; the last one is made ready and
-// computed when its bytes are there. Their share goes on to the device over its link meanwhile.
-LayerCost experts_cost(const ExpertTimes& times, double wanted, double missing, double saved_up,
-                       double on_device) {
+// computed when its bytes are there.
+LayerCost experts_cost(const ExpertTimes& times, double wanted, double missing, double saved_up) {
   const double busy = times.beside + wanted * times.compute + missing * times.finish;
-  const double link = missing * on_device * times.link;
   const double after_last = times.compute + times.finish;
   const double reading =
       times.latency + std::max(missing * times.read, missing * times.kept_up - saved_up);
   const double read = missing > 0 ? reading + after_last : 0;
-  const double seconds = std::max({busy, read, link});
+  const double seconds = std::max(busy, read);
   LayerCost cost{.seconds = seconds};
-  if (seconds > busy) (link > read ? cost.link : cost.stall) = seconds - busy;
+  cost.stall = seconds - busy;
   cost.idle = seconds - std::max(read - after_last, 0.0);
   return cost;
 }
 
 // The mean over how many of `wanted` experts are missing when each is so with `probability`.
 LayerCost mean_experts_cost(const ExpertTimes& times, double wanted, double probability,
-                            double saved_up, double on_device) {
+                            double saved_up) {
   const auto count = static_cast<uint32_t>(std::lround(wanted));
   if (count == 0 || probability <= 0 || probability >= 1) {
-    return experts_cost(times, wanted, wanted * std::clamp(probability, 0.0, 1.0), saved_up,
-                        on_device);
+    return experts_cost(times, wanted, wanted * std::clamp(probability, 0.0, 1.0), saved_up);
   }
   LayerCost mean;
   const double scale = wanted / count;  // `wanted` need be no whole number
   visit_binomial(count, probability, [&](uint32_t missing, double chance) {
-    const LayerCost cost = experts_cost(times, wanted, missing * scale, saved_up, on_device);
+    const LayerCost cost = experts_cost(times, wanted, missing * scale, saved_up);
     mean.seconds += chance * cost.seconds;
     mean.stall += chance * cost.stall;
-    mean.link += chance * cost.link;
     mean.idle += chance * cost.idle;
   });
   return mean;
@@ -98,7 +92,6 @@ void StepCost::add(const StepCost& other, double times) {
   stall_seconds += times * other.stall_seconds;
   memory_seconds += times * other.memory_seconds;
   bytes_read += times * other.bytes_read;
-  link_seconds += times * other.link_seconds;
 }
 
 double seconds_per_weight(const ProductCurve& curve, double tokens) {
@@ -120,7 +113,7 @@ double expected_experts(uint32_t experts, uint32_t top_k, uint32_t rows) {
 }
 
 StepCost step_cost(const ModelWork& work, const MachineRates& machine, const StepShape& step,
-                   std::span<const double> resident, double on_device) {
+                   std::span<const double> resident) {
   CHECK_THAT(resident.size() == work.sparse_layers, "{} of {}", resident.size(),
              work.sparse_layers);
   const double all_rows = seconds_per_weight(machine.products, step.rows);
@@ -138,8 +131,7 @@ StepCost step_cost(const ModelWork& work, const MachineRates& machine, const Ste
               std::max(machine.drive_burst_per_second, machine.drive_bytes_per_second),
       .kept_up = work.read_bytes / machine.drive_bytes_per_second,
       .latency = machine.drive_latency_seconds,
-      .beside = work.shared_weights / work.sparse_layers * all_rows,
-      .link = machine.link_bytes_per_second > 0 ? expert_bytes / machine.link_bytes_per_second : 0};
+      .beside = work.shared_weights / work.sparse_layers * all_rows};
   StepCost cost;
   cost.seconds = work.layers * per_layer + work.dense_weights * all_rows;
   if (step.logits > 0) {
@@ -152,14 +144,13 @@ StepCost step_cost(const ModelWork& work, const MachineRates& machine, const Ste
   for (const double share : resident) {
     saved_up = saves ? std::min(saved_up, kSavedUpMax) : 0;
     const double missing = wanted * (1 - share);
-    LayerCost layer = mean_experts_cost(times, wanted, 1 - share, saved_up, on_device);
+    LayerCost layer = mean_experts_cost(times, wanted, 1 - share, saved_up);
     saved_up = std::max(saved_up + layer.seconds - missing * times.kept_up, 0.0) + before;
     // Idle time that was saved up is not there to read ahead.
     const double ahead = saves ? 0 : step.read_ahead * std::min(idle, missing * times.read);
     const double hidden = std::min(ahead, layer.stall);
     cost.seconds += layer.seconds - hidden;
     cost.stall_seconds += layer.stall - hidden;
-    cost.link_seconds += layer.link;
     cost.bytes_read += missing * work.read_bytes;
     idle = layer.idle + before;
   }
@@ -173,9 +164,8 @@ StepCost step_cost(const ModelWork& work, const MachineRates& machine, const Ste
 }
 
 std::string_view bottleneck(const StepCost& cost) {
-  const double computing = cost.seconds - cost.stall_seconds - cost.link_seconds;
-  if (cost.stall_seconds >= std::max(computing, cost.link_seconds)) return "drive";
-  if (cost.link_seconds >= computing) return "link";
+  const double computing = cost.seconds - cost.stall_seconds;
+  if (cost.stall_seconds >= computing) return "drive";
   return cost.memory_seconds >= computing / 2 ? "memory" : "compute";
 }
 

@@ -35,7 +35,6 @@ struct MachineRates {
   double drive_bytes_per_second = 0;   // that it keeps up
   double drive_burst_per_second = 0;   // after a pause: some drives and limits save up for it
   double drive_latency_seconds = 0;    // until the first bytes of a request
-  double link_bytes_per_second = 0;    // between memory and a device; 0: there is none
 };
 
 // What of a model costs time. Weights are elements, of all layers together unless told.
@@ -69,21 +68,19 @@ struct StepCost {
   double stall_seconds = 0;   // of it, waiting for the drive
   double memory_seconds = 0;  // of it, reading weights at the memory's rate would take
   double bytes_read = 0;
-  double link_seconds = 0;  // of it, waiting for the link
 
   void add(const StepCost& other, double times = 1);
 };
 
-// `resident[l]`: the share of sparse layer l's experts that is in memory; which ones are wanted is
-// as good as random. `on_device`: the share of those that lies on a device, computed there as fast
-// as from memory; what is read takes its turn there and crosses the link.
+// `resident[l]`: the share of sparse layer l's experts that is in memory or on a device, where they
+// are computed as fast; which ones are wanted is as good as random.
 StepCost step_cost(const ModelWork& work, const MachineRates& machine, const StepShape& step,
-                   std::span<const double> resident, double on_device = 0);
+                   std::span<const double> resident);
 
 // How many of `experts` are wanted when each of `rows` tokens picks its own `top_k`.
 double expected_experts(uint32_t experts, uint32_t top_k, uint32_t rows);
 
-// "memory", "drive", "compute" or "link": where most of the time goes.
+// "memory", "drive" or "compute": where most of the time goes.
 std::string_view bottleneck(const StepCost& cost);
 
 }  // namespace switchyard

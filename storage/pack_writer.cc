@@ -24,6 +24,9 @@ namespace {
 
 constexpr uint64_t kJournalBytesMax = 3 * kPackIndexBytesMax;
 
+std::string partial_of(const std::string& path) { return path + ".partial"; }
+std::string journal_of(const std::string& path) { return partial_of(path) + ".journal"; }
+
 std::string journal_head(const std::string& fingerprint) {
   return fmt::format("switchyard pack journal {}: {}\n", kPackVersion, fingerprint);
 }
@@ -166,8 +169,8 @@ Result<PackWriter> PackWriter::create(const std::string& path, const std::string
   CHECK(fingerprint.find('\n') == std::string::npos);
   auto state = std::make_unique<State>();
   state->path = path;
-  state->partial = path + ".partial";
-  state->journal = path + ".partial.journal";
+  state->partial = partial_of(path);
+  state->journal = journal_of(path);
   TRY_STATUS(state->start(fingerprint));
   return PackWriter(std::move(state));
 }
@@ -238,6 +241,11 @@ Status PackWriter::finish() {
   ::unlink(state_->journal.c_str());
   flush_folder(state_->path);
   return {};
+}
+
+void remove_journal_of_finished(const std::string& path) {
+  if (::access(path.c_str(), F_OK) != 0 || ::access(partial_of(path).c_str(), F_OK) == 0) return;
+  ::unlink(journal_of(path).c_str());
 }
 
 }  // namespace switchyard

@@ -46,4 +46,8 @@ class PackWriter {
   std::unique_ptr<State> state_;
 };
 
+// Removes the journal that a writer left which was killed between naming the pack at `path` and
+// removing it: nothing is partial any more. Best effort.
+void remove_journal_of_finished(const std::string& path);
+
 }  // namespace switchyard

@@ -13,6 +13,12 @@ struct FutureUses {
   std::vector<std::vector<uint32_t>> uses;  // [places]
 };
 
+// How probably an expert will be used in the step that begins, and in the one after it.
+struct ForeseenUse {
+  ExpertKey key;
+  float now = 0, later = 0;
+};
+
 // What a policy decides over. Places are indices into `keys`.
 struct PolicyShape {
   uint32_t slots = 0;
@@ -30,6 +36,11 @@ class EvictionPolicy {
   // A layer's work begins. Layers ascend within a step, so one that is not above the last begins a
   // new step: policies that reckon with age or distance in layers keep their clock by it.
   virtual void begin_layer(uint16_t /*layer*/) {}
+  // A step begins, before its first layer; [places], all 0 where nothing is known.
+  struct Forecast {
+    std::vector<float> now, later;
+  };
+  virtual void foresee(const Forecast& /*forecast*/) {}
   // The router chose this expert, resident or not: once in a layer of a step.
   virtual void use(uint32_t place) = 0;
   // It has become resident, or is so no more. A prefetched expert is admitted without a use.

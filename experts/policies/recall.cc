@@ -10,15 +10,17 @@ namespace switchyard {
 namespace {
 
 // Fitted to one model's trace, looked at on another's; all lie on a plateau.
-constexpr double kFading = 0.9;     // of a layer's part in the likeness, with each layer after it
-constexpr double kSharpness = 12;   // how much more the most alike count
-constexpr uint32_t kSteps = 512;    // in which likeness is told apart
-constexpr double kPatience = 0.7;   // what a use counts less with each token later
-constexpr double kRecalled = 0.6;   // weight of what is recalled …
-constexpr double kLinked = 0.3;     // … and of what followed the same experts, …
-constexpr double kFast = 0.1;       // … beside frequencies over a few tokens …
-constexpr double kSlow = 0.015;     // … and over many
-constexpr double kLinkPrior = 0.5;  // uses that led nowhere
+constexpr double kFading = 0.9;    // of a layer's part in the likeness, with each layer after it
+constexpr double kSharpness = 12;  // how much more the most alike count
+constexpr uint32_t kSteps = 512;   // in which likeness is told apart
+constexpr double kPatience = 0.7;  // what a use counts less with each token later
+constexpr double kRecalled = 0.6;  // weight of what is recalled …
+constexpr double kLinked = 0.3;    // … and of what followed the same experts, …
+constexpr double kFast = 0.1;      // … beside frequencies over a few tokens …
+constexpr double kSlow = 0.015;    // … and over many
+constexpr double kForeseen = 0.4;  // weight of a use that is foreseen
+constexpr double kForeseenNext = 0.5;  // what a foreseen use counts less in the next step's turn
+constexpr double kLinkPrior = 0.5;     // uses that led nowhere
 
 }  // namespace
 
@@ -47,6 +49,12 @@ void RecallPolicy::begin_layer(uint16_t layer) {
   const uint32_t before = clock_.token;
   clock_.begin_layer(layer);
   if (clock_.token != before) begin_token();
+  step_begun_ = true;
+}
+
+void RecallPolicy::foresee(const Forecast& forecast) {
+  forecast_ = forecast;
+  step_begun_ = false;
 }
 
 // The oldest routes make room; what was like the token before makes its successor likely.
@@ -81,8 +89,13 @@ void RecallPolicy::end_layer() {
 
 double RecallPolicy::worth(uint32_t place) const {
   if (!settled_) settle();
-  return score_[place] * MultiScalePolicy::nearness(clock_, keys_[place].layer,
-                                                    static_cast<uint32_t>(layers_.size()));
+  const uint16_t layer = keys_[place].layer;
+  const double recalled = score_[place] * MultiScalePolicy::nearness(
+                                              clock_, layer, static_cast<uint32_t>(layers_.size()));
+  if (forecast_.now.empty()) return recalled;
+  const double later = forecast_.later[place];
+  const bool to_come = !step_begun_ || layer > clock_.layer;
+  return recalled + kForeseen * (to_come ? forecast_.now[place] + kForeseenNext * later : later);
 }
 
 void RecallPolicy::settle() const {

@@ -12,13 +12,15 @@ namespace switchyard {
 // far is compared with those of the last kTokens tokens, the nearest layers counting most; the
 // layer's experts are worth their frequency, what the alike tokens' successors took there, soon or
 // later, and what came at once after the very experts just taken. Worth changes with a layer's own
-// turn alone: foreseeing turns to come has not helped (perf/README.md). Remembers kTokens · layers
-// · top-k · 4 bytes, and a few numbers for each expert.
+// turn alone, but for what a forecast adds: it knows the token, and so its layers to come and the
+// token after it (perf/README.md). Remembers kTokens · layers · top-k · 4 bytes, and a few numbers
+// for each expert.
 class RecallPolicy final : public EvictionPolicy {
  public:
   explicit RecallPolicy(const PolicyShape& shape);
 
   void begin_layer(uint16_t layer) override;
+  void foresee(const Forecast& forecast) override;
   void use(uint32_t place) override;
   double worth(uint32_t place) const override;
 
@@ -45,6 +47,8 @@ class RecallPolicy final : public EvictionPolicy {
   std::vector<double> trust_;  // by likeness: how much such a token counts
   TokenClock clock_;
   DecayedFrequency frequency_;
+  Forecast forecast_;             // empty: there was none
+  bool step_begun_ = false;       // a layer of the step has begun
   std::vector<bool> taken_;       // [places] by the layer at work
   std::vector<uint32_t> uses_;    // [places] in the routes remembered, without the layer at work
   std::vector<double> likeness_;  // [kTokens] to the route before the layer at work

@@ -41,9 +41,10 @@ constexpr Entry kPolicies[] = {
 
 }  // namespace
 
-std::string policy_names() {
+std::string policy_names(bool future) {
   std::string names;
   for (const Entry& entry : kPolicies) {
+    if (entry.name == kOracle && !future) continue;
     names += names.empty() ? "" : ", ";
     names += entry.name;
   }
@@ -60,7 +61,7 @@ Result<std::unique_ptr<EvictionPolicy>> make_policy(std::string_view name, Polic
     return entry.make(std::move(shape));
   }
   return fail(Code::kUsage, fmt::format("no eviction policy '{}'", name), {},
-              "there are: " + policy_names());
+              "there are: " + policy_names(shape.future != nullptr));
 }
 
 }  // namespace switchyard

@@ -15,7 +15,7 @@ inline constexpr std::string_view kPolicyDefault = "recall";
 // and for one that needs the future where it is not known.
 Result<std::unique_ptr<EvictionPolicy>> make_policy(std::string_view name, PolicyShape shape);
 
-// All names, "a, b, c".
-std::string policy_names();
+// All names, "a, b, c"; without a known future those that need none.
+std::string policy_names(bool future);
 
 }  // namespace switchyard

@@ -255,7 +255,7 @@ class Bench {
     const auto uses = static_cast<double>(decode.expert_hits + decode.expert_misses);
     const auto missed_bytes = static_cast<double>(missed * source_->experts().expert_bytes());
     rows_.decode_hits.add(1 - static_cast<double>(missed) / uses);
-    rows_.decode_stall.add(1e3 * decode.read_wait_seconds / tokens_);
+    rows_.decode_stall.add(1e3 * decode.stall_seconds / tokens_);
     prefetch_ = decode.prefetch;
     rows_.decode_missed.add(decoded.per_second(missed_bytes) / 1e9, drive / 1e9);
     rows_.decode_reads.add(rate(decoded), drive / 1e9);
@@ -283,14 +283,28 @@ class Bench {
         options_.engine.memory ? "; a larger --memory tells more" : "");
   }
 
+  bool routing_mapped() const {
+    if (!engine_options_.replay) return false;
+    const TraceShape& recorded = engine_options_.replay->recorded_shape();
+    return recorded.layers.size() != source_->spec().sparse_layers() ||
+           recorded.experts != source_->spec().moe.experts;
+  }
+
+  std::string mapping_note() const {
+    if (!routing_mapped()) return {};
+    const TraceShape& recorded = engine_options_.replay->recorded_shape();
+    return fmt::format("routing mapped from {} layers of {} experts\n", recorded.layers.size(),
+                       recorded.experts);
+  }
+
   std::string heading() const {
     const MemoryPlan& plan = engine_->memory_plan();
     return fmt::format(
         "{}: {}, {} threads, {}; budget {}, {} of {} experts in memory, chunks of {}; reads by {}\n"
-        "decode: {} tokens, {} a step; prefill: {} tokens; {} repeats\n{}\n",
+        "decode: {} tokens, {} a step; prefill: {} tokens; {} repeats\n{}{}\n",
         options_.model, source_->spec().family, engine_options_.threads, engine_->isa(),
         format_size(plan.budget_bytes), plan.slots, source_->experts().keys().size(), plan.chunk,
-        engine_->read_path(), tokens_, batch_, prompt_, repeat_, probe_note());
+        engine_->read_path(), tokens_, batch_, prompt_, repeat_, mapping_note(), probe_note());
   }
 
   Status write_report() {
@@ -328,6 +342,11 @@ class Bench {
            {"wasted_bytes", prefetch_.wasted_bytes},
            {"steps", prefetch_.steps},
            {"steps_rested", prefetch_.steps_rested}}}});
+    if (routing_mapped()) {
+      const TraceShape& recorded = engine_options_.replay->recorded_shape();
+      report["routing_mapped_from"] = {{"layers", recorded.layers.size()},
+                                       {"experts", recorded.experts}};
+    }
     if (!ranks_.empty()) {
       report["traffic_of_last_decode"] = traffic_json(engine_->layout(), ranks_);
       report["placement"] = placement_json(engine_->placement_changes());

@@ -20,6 +20,7 @@
 #include "runtime/engine/model_source.h"
 #include "runtime/engine/pack_names.h"
 #include "runtime/engine/pack_volumes.h"
+#include "storage/pack_writer.h"
 
 namespace switchyard {
 namespace {
@@ -81,6 +82,7 @@ Status check_out(const std::string& out, bool force) {
   }
   const std::string target = TRY(output_target(out));
   if (!std::filesystem::exists(target, ignored)) return {};
+  if (looks_like_pack(target)) remove_journal_of_finished(out);
   if (!force) return fail(Code::kIo, "exists already", out, "--force replaces it");
   if (!looks_like_pack(target)) {
     return fail(Code::kIo, "is no pack and will not be replaced", out, "remove it first");

@@ -226,8 +226,7 @@ class Plan {
     if (made.ids.size() > 1) {
       measured.decode = static_cast<double>(made.ids.size() - 1) / made.decode_seconds;
     }
-    measured.hit_rate = hit_rate(made.all.expert_hits - made.prefill.expert_hits,
-                                 made.all.expert_misses - made.prefill.expert_misses);
+    add_hits(made.all, made.prefill, measured);
     return {};
   }
 
@@ -239,12 +238,17 @@ class Plan {
     const uint32_t steps = std::max(run_.tokens, 2U) - 1;
     const Phase decoded = TRY(time_decode(engine, prompts, steps));
     measured.decode = decoded.per_second(static_cast<double>(steps) * engine_options_.sequences);
-    measured.hit_rate = hit_rate(decoded.counters.expert_hits, decoded.counters.expert_misses);
+    add_hits(decoded.counters, {}, measured);
     return {};
   }
 
-  static double hit_rate(uint64_t hits, uint64_t misses) {
-    return hits + misses > 0 ? static_cast<double>(hits) / static_cast<double>(hits + misses) : 0;
+  static void add_hits(const EngineCounters& after, const EngineCounters& before,
+                       MeasuredRun& measured) {
+    const uint64_t hits = after.expert_hits - before.expert_hits;
+    const auto uses = static_cast<double>(hits + after.expert_misses - before.expert_misses);
+    if (uses == 0) return;
+    measured.hit_rate = static_cast<double>(hits) / uses;
+    measured.device_hit_rate = static_cast<double>(after.device.hits - before.device.hits) / uses;
   }
 
   // What measuring held is not the run's. Best effort: some systems do not allow it.

@@ -8,17 +8,21 @@
 #include <optional>
 #include <ostream>
 
+#include "experts/expert_source.h"
 #include "experts/predictors/registry.h"
 #include "experts/simulation.h"
 #include "experts/trace_file.h"
+#include "experts/trace_mapping.h"
 #include "launch/commands/commands.h"
 #include "launch/html_page.h"
 #include "launch/json_output.h"
 #include "launch/machine.h"
+#include "launch/model_path.h"
 #include "launch/options.h"
 #include "launch/parse.h"
 #include "runtime/base/file.h"
 #include "runtime/base/units.h"
+#include "runtime/engine/model_source.h"
 
 namespace switchyard {
 namespace {
@@ -34,8 +38,8 @@ constexpr uint32_t kSweepPercents[] = {5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90
 
 struct SimulateOptions {
   std::optional<uint64_t> expert_size;
-  std::optional<std::string> trace, capacity, bandwidth, latency, compute, policy, predictor, html,
-      json;
+  std::optional<std::string> trace, model, learn_routing, capacity, bandwidth, latency, compute,
+      policy, predictor, html, json;
   bool sweep = false, no_prefetch = false;
 };
 
@@ -80,6 +84,8 @@ class Simulate {
     std::string warning;
     trace_ = TRY(read_trace(*options_.trace, warning));
     if (!warning.empty()) console_.err << "warning: " << warning << std::endl;
+    if (options_.model) TRY_STATUS(map_to_model());
+    if (options_.learn_routing) TRY_STATUS(learn_routing());
     future_ = future_uses(trace_);
     settings_.policy = options_.policy.value_or(std::string(kPolicyDefault));
     if (settings_.policy == "oracle") settings_.future = &future_;
@@ -88,6 +94,40 @@ class Simulate {
     experts_ = trace_.shape.layers.size() * trace_.shape.experts;
     settings_.slots = TRY(slots());
     return choose_times();
+  }
+
+  // As if a model of this shape had been routed so.
+  Status map_to_model() {
+    const std::string path = TRY(resolve_model(*options_.model, HubEnvironment::of_process()));
+    const auto source = TRY(ModelSource::open(path));
+    const ModelSpec& spec = source->spec();
+    auto mapped = map_trace(trace_, spec.router_layers(), spec.moe.experts);
+    if (!mapped) mapped.error().where = *options_.trace;
+    const TraceShape recorded = trace_.shape;
+    trace_ = TRY(std::move(mapped));
+    trace_.shape.expert_bytes = source->experts().expert_bytes();
+    top_k_of_model_ = spec.moe.top_k;
+    if (recorded.layers.size() == trace_.shape.layers.size() &&
+        recorded.experts == trace_.shape.experts) {
+      return {};
+    }
+    console_.err << fmt::format("routing mapped from {} layers of {} experts\n",
+                                recorded.layers.size(), recorded.experts);
+    return {};
+  }
+
+  // As run does with the same option.
+  Status learn_routing() {
+    std::string warning;
+    const RoutingTrace learned = TRY(read_trace(*options_.learn_routing, warning));
+    if (!warning.empty()) console_.err << "warning: " << warning << std::endl;
+    if (learned.shape.layers != trace_.shape.layers ||
+        learned.shape.experts != trace_.shape.experts) {
+      return fail(Code::kBadData, "is of another model than the trace", *options_.learn_routing);
+    }
+    forecast_.emplace(learned);
+    settings_.forecast = &*forecast_;
+    return {};
   }
 
   // As in run, if the trace holds what its routers said.
@@ -139,7 +179,8 @@ class Simulate {
     const double checksums = figures ? figures->kernels.checksum_bytes_per_second : 0;
     settings_.verify_seconds = static_cast<double>(settings_.expert_bytes) /
                                (checksums > 0 ? checksums : kChecksumRateAssumed);
-    settings_.layer_seconds = settings_.expert_seconds * trace_.shape.top_k / 2;
+    settings_.layer_seconds =
+        settings_.expert_seconds * top_k_of_model_.value_or(trace_.shape.top_k) / 2;
     return {};
   }
 
@@ -254,8 +295,10 @@ class Simulate {
   const SimulateOptions& options_;
   Console& console_;
   RoutingTrace trace_;
+  std::optional<TokenForecast> forecast_;
   FutureUses future_;
-  uint64_t experts_ = 0;  // of all layers
+  std::optional<uint32_t> top_k_of_model_;  // that the trace was mapped to
+  uint64_t experts_ = 0;                    // of all layers
   SimulationOptions settings_;
   SimulationResult chosen_, oracle_, unlimited_;
   std::vector<ChartLine> sweep_;
@@ -264,16 +307,22 @@ class Simulate {
 Command::Body prepare_simulate(OptionList& list) {
   auto options = std::make_shared<SimulateOptions>();
   list.text("--trace", "FILE", options->trace, "a routing trace, or its CSV form");
+  list.text("--model", "MODEL", options->model,
+            "maps the trace to the layers and experts of this model, as bench --replay-routing "
+            "does, and takes the size of its experts");
+  list.text("--learn-routing", "FILE", options->learn_routing,
+            "another trace of the model: what its tokens needed tells the policy what is to come");
   list.text("--capacity", "N|P%", options->capacity,
             "experts in one pool over all layers; default: 25%");
   list.text("--bandwidth", "RATE", options->bandwidth,
             "of the drive, 950MB/s; default: what doctor measured");
   list.text("--latency", "TIME", options->latency, "of each read; default: 100us");
-  list.size("--expert-size", options->expert_size, "of one expert; default: the trace's own");
+  list.size("--expert-size", options->expert_size,
+            "of one expert; default: the trace's or model's own");
   list.text("--compute", "TIME", options->compute,
             "of one expert for one token; default: its bytes at this memory's rate");
   list.text("--policy", "NAME", options->policy,
-            fmt::format("{}; default: {}", policy_names(), kPolicyDefault));
+            fmt::format("{}; default: {}", policy_names(true), kPolicyDefault));
   list.text("--predictor", "NAME", options->predictor,
             fmt::format("{}; default: {} if the trace holds routers' answers", predictor_names(),
                         kPredictorDefault));

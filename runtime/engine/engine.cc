@@ -236,8 +236,13 @@ Status Engine::Impl::start_watch(std::unique_ptr<Foresight> foresight) {
   const uint32_t asked_by_any = team.alone() ? asked : TRY(agree_on_union(*team.world, asked));
   if (team.splits_heads()) asked = asked_by_any;
   if (all_fit && asked == 0) return {};
-  watch = std::make_unique<RoutingWatch>(spec, weights, *cache, std::move(foresight),
-                                         options.on_routing, options.replay.get(), asked);
+  watch = std::make_unique<RoutingWatch>(
+      spec, weights, *cache,
+      RoutingWatch::Parts{.foresight = std::move(foresight),
+                          .forecast = all_fit ? nullptr : options.forecast,
+                          .sink = options.on_routing,
+                          .replay = options.replay.get(),
+                          .asked = asked});
   const bool guesses = asked_by_any != 0 && !team.splits_heads();
   const bool replicas = has_replicas(placement) || team.adapt;
   if (!all_fit && !team.alone() && (guesses || replicas)) {
@@ -392,7 +397,7 @@ const EngineCounters& Engine::counters() const {
   impl_->counters.expert_hits = cache.hits;
   impl_->counters.expert_misses = cache.misses;
   impl_->counters.expert_bytes_read = cache.bytes_read;
-  impl_->counters.read_wait_seconds = cache.wait_seconds;
+  impl_->counters.stall_seconds = cache.stall_seconds;
   impl_->counters.read_retries = cache.retries;
   impl_->counters.prefetch = cache.prefetch;
   impl_->counters.device = cache.device;

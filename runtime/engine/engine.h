@@ -38,6 +38,8 @@ struct EngineOptions {
   double drive_bytes_per_second = 0;  // holds reads to this rate; 0: as fast as they come
   // Where experts lie beside host memory, whose budget it does not touch; null: nowhere.
   std::shared_ptr<Device> device = nullptr;
+  // What tokens will need, for the policy; null: nothing is known.
+  std::shared_ptr<const TokenForecast> forecast = nullptr;
   // Of the host, to weigh copies and layouts against; 0: an assumption.
   double memory_bytes_per_second = 0;
   Spans* spans = nullptr;  // records what goes on; outlives the engine
@@ -58,8 +60,8 @@ struct EngineCounters {
   uint64_t expert_misses = 0;
   uint64_t expert_bytes_read = 0;
   uint64_t weight_bytes_used =
-      0;  // dense and expert bytes that products read, once per step and matrix
-  double read_wait_seconds = 0;  // computing stood still for a read
+      0;                     // dense and expert bytes that products read, once per step and matrix
+  double stall_seconds = 0;  // as ExpertCacheCounters has it
   uint64_t read_retries = 0;
   PrefetchCounters prefetch;
   DeviceTierCounters device;

@@ -63,7 +63,7 @@ void add(const ExpertCacheCounters& more, ExpertCacheCounters& sum) {
   sum.misses += more.misses;
   sum.bytes_read += more.bytes_read;
   sum.retries += more.retries;
-  sum.wait_seconds += more.wait_seconds;
+  sum.stall_seconds += more.stall_seconds;
   sum.prefetch.started += more.prefetch.started;
   sum.prefetch.hits += more.prefetch.hits;
   sum.prefetch.late += more.prefetch.late;

@@ -121,8 +121,8 @@ Result<MemoryNeeds> memory_needs(const ModelSource& source, const EngineOptions&
   const KvCache::Needs kv = kv_needs(source, options);
   needs.kv_bytes = kv.own_bytes;
   needs.kv_slots = kv.pieces;
-  needs.other_bytes =
-      options.other_bytes + RouterProbe::bytes(spec, Foresight::kTokensMax) + foresight_bytes;
+  needs.other_bytes = options.other_bytes + RouterProbe::bytes(spec, Foresight::kTokensMax) +
+                      foresight_bytes + (options.forecast ? options.forecast->bytes() : 0);
   needs.activation_bytes = workspace(0, 0);
   needs.activation_row_bytes =
       workspace(1, 0) - workspace(0, 0) + exchange_row_bytes(spec, options.team);

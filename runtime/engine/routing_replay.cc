@@ -17,7 +17,7 @@ const TracePrediction* find_prediction(const RoutingStep& step, RouterQuery quer
 
 Result<RoutingReplay> RoutingReplay::create(const RoutingTrace& trace, const ModelSpec& spec,
                                             uint32_t sequences) {
-  RoutingReplay replay(TRY(map_trace(trace, spec.router_layers(), spec.moe.experts)));
+  RoutingReplay replay(TRY(map_trace(trace, spec.router_layers(), spec.moe.experts)), trace.shape);
   for (const RoutingStep& step : replay.trace_.steps) {
     auto& tokens = replay.tokens_[step.phase == TracePhase::kPrefill ? 0 : 1];
     for (size_t token = 0; token < step.tokens.size(); ++token) tokens.push_back({&step, token});

@@ -25,6 +25,8 @@ class RoutingReplay {
                                       uint32_t sequences);
 
   const TraceShape& shape() const { return trace_.shape; }
+  // That of the trace before it was mapped.
+  const TraceShape& recorded_shape() const { return recorded_; }
   // Whether the trace holds answers to this way of asking routers.
   bool has_answers(RouterQuery query) const;
 
@@ -44,10 +46,12 @@ class RoutingReplay {
     const RoutingStep* step;
     size_t token;
   };
-  explicit RoutingReplay(RoutingTrace trace) : trace_(std::move(trace)) {}
+  RoutingReplay(RoutingTrace trace, TraceShape recorded)
+      : trace_(std::move(trace)), recorded_(std::move(recorded)) {}
   const std::vector<Token>& tokens(bool prompt) const { return tokens_[prompt ? 0 : 1]; }
 
   RoutingTrace trace_;
+  TraceShape recorded_;
   std::array<std::vector<Token>, 2> tokens_;  // of prompts, and decoded
   std::vector<std::array<size_t, 2>> next_;   // [sequences] likewise
   std::vector<Token> rows_;                   // of the step

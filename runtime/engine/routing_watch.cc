@@ -25,17 +25,17 @@ constexpr RoutedExpert kNotAsked = {0, -1};
 }  // namespace
 
 RoutingWatch::RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, ExpertCache& cache,
-                           std::unique_ptr<Foresight> foresight, RoutingSink sink,
-                           RoutingReplay* replay, uint32_t asked)
+                           Parts parts)
     : spec_(spec),
       cache_(&cache),
-      foresight_(std::move(foresight)),
-      sink_(std::move(sink)),
-      replay_(replay),
+      foresight_(std::move(parts.foresight)),
+      forecast_(std::move(parts.forecast)),
+      sink_(std::move(parts.sink)),
+      replay_(parts.replay),
       probe_(spec, weights, Foresight::kTokensMax),
       layers_(spec.router_layers()),
       place_of_(spec.layers.size()),
-      asked_(asked),
+      asked_(parts.asked),
       answers_(kRouterQueries) {
   CHECK(sink_ == nullptr || replay_ == nullptr);
   for (uint32_t at = 0; at < layers_.size(); ++at) place_of_[layers_[at]] = at;
@@ -77,14 +77,18 @@ void RoutingWatch::begin_step(std::span<const StepRow> rows) {
       answers.assign(small ? layers_.size() * rows.size() * probe_.width() : 0, kNotAsked);
     }
   }
-  if (!foresight_) return;
+  if (!foresight_ && !forecast_) return;
   std::vector<TokenId> tokens;
   std::vector<uint32_t> requests;
   for (const StepRow& row : rows) {
     tokens.push_back(row.token);
     requests.push_back(request_of_[static_cast<uint32_t>(row.sequence)]);
   }
-  cache_->prefetch(foresight_->begin_step(tokens, requests));
+  if (forecast_ && replay_ == nullptr) {  // replayed routes are not these tokens'
+    forecast_->foretell(tokens, foreseen_);
+    cache_->foresee(foreseen_);
+  }
+  if (foresight_) cache_->prefetch(foresight_->begin_step(tokens, requests));
 }
 
 // Of the router of layers_[at], about all rows.

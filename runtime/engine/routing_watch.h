@@ -11,6 +11,7 @@
 #include "experts/expert_cache.h"
 #include "experts/foresight.h"
 #include "experts/routing_trace.h"
+#include "experts/token_forecast.h"
 #include "runtime/engine/router_probe.h"
 #include "runtime/engine/routing_replay.h"
 #include "runtime/engine/step_rows.h"
@@ -24,12 +25,16 @@ using RoutingSink = std::function<void(const RoutingStep&)>;
 // nothing that a logit depends on.
 class RoutingWatch {
  public:
-  // `foresight`, `sink` and `replay` may be empty. `asked`: the ways in which routers are asked,
-  // queries_for() these at least. With a replay its answers take the place of theirs, which are
-  // computed all the same; it is not recorded again.
-  RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, ExpertCache& cache,
-               std::unique_ptr<Foresight> foresight, RoutingSink sink, RoutingReplay* replay,
-               uint32_t asked);
+  // What it watches for; each may be empty. With a replay its answers take the place of the
+  // routers', which are computed all the same; it is not recorded again.
+  struct Parts {
+    std::unique_ptr<Foresight> foresight;
+    std::shared_ptr<const TokenForecast> forecast;
+    RoutingSink sink;
+    RoutingReplay* replay = nullptr;
+    uint32_t asked = 0;  // the ways in which routers are asked, queries_for() these at least
+  };
+  RoutingWatch(const ModelSpec& spec, const DenseWeights& weights, ExpertCache& cache, Parts parts);
   // A bit for each RouterQuery; all of them where routes are recorded.
   static uint32_t queries_for(const Foresight* foresight, bool records);
 
@@ -69,6 +74,7 @@ class RoutingWatch {
   const ModelSpec& spec_;
   ExpertCache* cache_;
   const std::unique_ptr<Foresight> foresight_;
+  const std::shared_ptr<const TokenForecast> forecast_;
   const RoutingSink sink_;
   RoutingReplay* const replay_;
   RouterProbe probe_;
@@ -80,7 +86,8 @@ class RoutingWatch {
   std::vector<RouterQuery> noted_queries_;  // of the layer that was routed
   // [rows][top-k, then noted queries · width] routes and answers
   std::vector<RoutedExpert> notes_;
-  std::vector<RoutedExpert> of_rows_;               // of the notes, one kind
+  std::vector<RoutedExpert> of_rows_;  // of the notes, one kind
+  std::vector<ForeseenUse> foreseen_;
   std::vector<uint32_t> request_of_;                // [sequences]
   uint32_t requests_ = 0;                           // begun so far
   std::span<const PrefetchJob> guesses_;            // foresight_'s

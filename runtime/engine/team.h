@@ -43,6 +43,7 @@ struct TeamOptions {
   std::optional<Topology> topology = std::nullopt;  // nothing: as the ranks' hosts are named
   std::optional<bool> halves = std::nullopt;  // rows in two passes; nothing: where that is quicker
   std::vector<TeamFact> facts = {};           // of the caller's
+  std::string warning = {};                   // of what it was made of, one line; may be empty
 
   bool alone() const { return world == nullptr || world->size() == 1; }
   uint32_t ranks() const { return alone() ? 1 : world->size(); }

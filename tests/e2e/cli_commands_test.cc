@@ -246,7 +246,9 @@ TEST(CliPack, DoesNotReplaceAFileUnasked) {
   EXPECT_EQ(read_text(pack), "mine");
   std::filesystem::remove(pack);
   expect_done(run_switchyard({"pack", fixture("olmoe"), pack}));
+  write_text(pack + ".partial.journal", "left by one that was killed as it finished");
   expect_refused(run_switchyard({"pack", fixture("olmoe"), pack}), 74, {pack, "exists"});
+  EXPECT_FALSE(std::filesystem::exists(pack + ".partial.journal"));
   expect_done(run_switchyard({"pack", fixture("olmoe"), pack, "--force"}));
   expect_done(run_switchyard({"pack", "--verify", pack}));
 }

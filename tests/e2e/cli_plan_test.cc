@@ -66,6 +66,22 @@ TEST(CliPlan, DescribesAMachineOneDoesNotHave) {
   EXPECT_GT(plan_json(device)["experts"]["on_device"], 0);
 }
 
+// A device is empty when a run begins: it helps no prompt, and the longer it is used the more.
+TEST(CliPlan, ADeviceFillsWhileTokensAreDecoded) {
+  const auto plan = [](const std::string& device, const std::string& tokens) {
+    return plan_json({"--prompt", "32", "-n", tokens, "--expert-memory", "25%", "--drive", "10MB/s",
+                      "--predictor", "none", "--device", device});
+  };
+  const Json without = plan("none", "64"), with = plan("sim:64MiB,1GB/s,10us", "64");
+  const double prefill = without["tokens_per_second"]["prefill"];
+  EXPECT_NEAR(with["tokens_per_second"]["prefill"].get<double>(), prefill, 0.1 * prefill);
+  EXPECT_EQ(without["device_hit_rate"], 0);
+  EXPECT_GT(with["device_hit_rate"], 0.2);
+  EXPECT_GT(with["hit_rate"], without["hit_rate"]);
+  EXPECT_LT(plan("sim:64MiB,1GB/s,10us", "8")["hit_rate"], with["hit_rate"]);
+  EXPECT_LT(with["hit_rate"], 1.0);
+}
+
 TEST(CliPlan, VerifyPrintsBothSides) {
   const ChildResult child = run_switchyard({"plan", demo(), "--prompt", "16", "-n", "8", "--drive",
                                             "1GB/s", "--batch", "2", "--verify"});

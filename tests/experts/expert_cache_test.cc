@@ -133,7 +133,7 @@ TEST_P(ExpertCacheTest, MissesOverlap) {
   const auto cache = make(*experts, 8, {.latency_min = microseconds(100)}, 64, 8);
   ASSERT_TRUE(run(model, *cache, 0, {0, 1, 2, 3, 4, 5, 6, 7}));
   EXPECT_EQ(clock_.now, nanoseconds(microseconds(100)));
-  EXPECT_GT(cache->counters().wait_seconds, 0);
+  EXPECT_GT(cache->counters().stall_seconds, 0);
 }
 
 TEST_P(ExpertCacheTest, TheQueueIsKeptFull) {
@@ -207,7 +207,7 @@ TEST_P(ExpertCacheTest, FillTakesTheFirstExpertsAndCountsNothing) {
   EXPECT_EQ(done.size(), 10u);
   EXPECT_TRUE(std::is_sorted(done.begin(), done.end()));
   EXPECT_EQ(cache->counters().misses + cache->counters().bytes_read, 0u);
-  EXPECT_EQ(cache->counters().wait_seconds, 0);
+  EXPECT_EQ(cache->counters().stall_seconds, 0);
   ASSERT_TRUE(run(model, *cache, 0, {0, 1, 2, 3, 4, 5, 6, 7}));
   ASSERT_TRUE(run(model, *cache, 1, {0, 1}));
   EXPECT_EQ(cache->counters().hits, 10u);

@@ -202,5 +202,21 @@ TEST_F(PolicyTest, OracleEvictsWhatIsUsedLast) {
   EXPECT_EQ(make_policy("oracle", shape_).error().code, Code::kUsage);
 }
 
+TEST_F(PolicyTest, RecallBelievesAForecastOfLayersToComeAndOfTheNextStep) {
+  const auto policy = *make_policy("recall", shape_);
+  for (int i = 0; i < 3; ++i) step(*policy, 0);
+  EvictionPolicy::Forecast forecast;
+  forecast.now.resize(shape_.keys.size());
+  forecast.later.resize(shape_.keys.size());
+  forecast.now[place(2, 1)] = forecast.now[place(7, 1)] = 1;
+  forecast.later[place(2, 3)] = 1;
+  policy->foresee(forecast);
+  EXPECT_GT(policy->worth(place(2, 1)), policy->worth(place(2, 2)));  // no layer has begun
+  policy->begin_layer(4);
+  EXPECT_EQ(policy->worth(place(2, 1)), policy->worth(place(2, 2)));  // its turn is over
+  EXPECT_GT(policy->worth(place(2, 3)), policy->worth(place(2, 2)));
+  EXPECT_GT(policy->worth(place(7, 1)), policy->worth(place(7, 2)));
+}
+
 }  // namespace
 }  // namespace switchyard

@@ -103,7 +103,7 @@ class Replay {
 
 std::vector<std::string> all_policies() {
   std::vector<std::string> names;
-  std::istringstream list(policy_names());
+  std::istringstream list(policy_names(true));
   for (std::string name; std::getline(list >> std::ws, name, ',');) names.push_back(name);
   return names;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 #include <vector>
 
@@ -105,6 +106,20 @@ TEST(Simulation, TimeIsComputingAndStall) {
   EXPECT_NEAR(simulate(trace, fast)->seconds, computing, 1e-6);
 }
 
+// Nothing can be computed while the checksums of what is waited for are taken.
+TEST(Simulation, ChecksumsOfWhatIsWaitedForAreStall) {
+  const RoutingTrace trace = random_trace(100, 2);
+  SimulationOptions options = options_of(kTopK, "lru");
+  options.verify_seconds = 2e-3;
+  options.bytes_per_second = 1e18;
+  options.latency_seconds = 0;
+  const SimulationResult fast = *simulate(trace, options);
+  const double computing = 100 * kLayers * (1e-3 + kTopK * 1e-3);
+  EXPECT_EQ(fast.hits, 0u);
+  EXPECT_NEAR(fast.stall_seconds, fast.misses * 2e-3, 1e-6);
+  EXPECT_NEAR(fast.seconds, computing + fast.stall_seconds, 1e-6);
+}
+
 // Where routers foresee the truth and the drive has time, nearly nothing is waited for.
 TEST(Simulation, ForesightHidesTheStall) {
   const RoutingTrace trace = random_trace(200, 3);
@@ -125,6 +140,31 @@ TEST(Simulation, BeingWrongCostsLittle) {
   const SimulationResult wrong = *simulate(trace, options);
   EXPECT_LT(wrong.seconds, 1.03 * blind.seconds);
   EXPECT_LT(wrong.wasted_bytes, wrong.bytes_read / 20);
+}
+
+TEST(Simulation, ADeviceKeepsWhatTheSlotsCannot) {
+  const RoutingTrace trace = random_trace(200, 6);
+  SimulationOptions options = options_of(8, "lru");
+  const SimulationResult without = *simulate(trace, options);
+  EXPECT_EQ(without.device_hits, 0u);
+  options.device = {.slots = 56, .link_bytes_per_second = 10e9, .memory_bytes_per_second = 10e9};
+  const SimulationResult with = *simulate(trace, options);
+  EXPECT_GT(with.hit_rate(), 0.9);
+  EXPECT_GT(with.device_hits, with.hits / 2);
+  EXPECT_GE(with.copies, 40u);
+  EXPECT_EQ(std::accumulate(with.misses_of_tokens.begin(), with.misses_of_tokens.end(), 0u),
+            with.misses);
+  options.device.link_bytes_per_second = 1e6;  // three seconds an expert
+  EXPECT_NEAR(simulate(trace, options)->hit_rate(), without.hit_rate(), 0.1);
+}
+
+TEST(Simulation, APromptLeavesSlotsFilled) {
+  RoutingTrace trace = random_trace(1, 7);
+  trace.steps.erase(trace.steps.begin(), trace.steps.begin() + 4);  // the prompt
+  SimulationOptions options = options_of(kLayers * kExperts, "lru");
+  EXPECT_EQ(simulate(trace, options)->hits, 0u);
+  options.prompted = true;
+  EXPECT_EQ(simulate(trace, options)->misses, 0u);
 }
 
 TEST(Simulation, APredictorWithoutItsAnswersIsRefused) {

@@ -135,5 +135,20 @@ void drop_pool_with_lease() {
 
 TEST(SlotPoolLifeDeathTest, NoLeaseOutlivesThePool) { EXPECT_DEATH(drop_pool_with_lease(), "bug"); }
 
+TEST(SlotPoolForecast, WhatIsForeseenStays) {
+  std::array<std::byte, 2 * kSlotBytes> memory{};
+  for (const ExpertKey foreseen : {ExpertKey{3, 0}, ExpertKey{3, 7}}) {
+    SlotPool pool(memory, kSlotBytes, kKeys, *make_policy("recall", {2, kKeys}));
+    const auto load = [&](ExpertKey key) { pool.loaded(*pool.take(key)); };
+    load({3, 0});
+    load({3, 7});
+    const std::vector<ForeseenUse> uses = {{foreseen, 1, 0}, {{9, 9}, 1, 1}};
+    pool.foresee(uses);
+    pool.begin_layer(0);
+    load({0, 0});
+    EXPECT_TRUE(pool.find(foreseen));
+  }
+}
+
 }  // namespace
 }  // namespace switchyard

@@ -117,6 +117,18 @@ TEST(TraceFile, RunsAreAppendedAndTheirRequestsNumberedOn) {
   EXPECT_TRUE(same_steps(read_whole(folder / "trace").steps, expected));
 }
 
+TEST(TraceFile, ARunThatAddsNothingLeavesNothing) {
+  const TempFolder folder;
+  const std::string path = folder / "trace";
+  ASSERT_TRUE(TraceWriter::append(path, kShape, "a model"));
+  EXPECT_FALSE(std::filesystem::exists(path));
+  Prng prng(4);
+  append(path, kShape, one_run(1, prng));
+  const std::string whole = read_text(path);
+  ASSERT_TRUE(TraceWriter::append(path, kShape, "a model"));
+  EXPECT_EQ(read_text(path), whole);
+}
+
 TEST(TraceFile, EveryCutGivesAPrefixAndCanBeAppendedTo) {
   const TempFolder folder;
   Prng prng(3);

@@ -121,6 +121,8 @@ TEST_F(BenchCommandTest, RoutesAsATraceDoes) {
   const Json made = Json::parse(answer.out);
   EXPECT_EQ(made["routing"], trace);
   EXPECT_EQ(made["predictor"], "none") << "it holds no answers of routers";
+  EXPECT_THAT(answer.err, HasSubstr("routing mapped from 48 layers of 128 experts\n"));
+  EXPECT_EQ(made["routing_mapped_from"], (Json{{"layers", 48}, {"experts", 128}}));
   EXPECT_LE(made["reads"]["missed_gb_per_s_of_bound"]["median"], 1.2);
   EXPECT_GT(made["decode"]["stall_ms_per_token"]["median"], 0);
   EXPECT_EQ(run({"bench", kFixture, "--replay-routing", kFixture + "/config.json"}).code, 65);

@@ -92,18 +92,13 @@ TEST(CostModel, ADriveThatSavesUpGivesIdleTimeBack) {
 }
 
 TEST(CostModel, NamesWhatLimits) {
-  const auto name = [](const MachineRates& machine, double resident, uint32_t rows,
-                       double on_device = 0) {
+  const auto name = [](const MachineRates& machine, double resident, uint32_t rows) {
     const std::vector<double> shares = {resident};
-    return bottleneck(step_cost(some_work(), machine, {rows}, shares, on_device));
+    return bottleneck(step_cost(some_work(), machine, {rows}, shares));
   };
   EXPECT_EQ(name(some_machine(), 0, 1), "drive");
   EXPECT_EQ(name(some_machine(), 1, 1), "memory");
   EXPECT_EQ(name(some_machine(), 1, 512), "compute");
-  MachineRates linked = some_machine();
-  linked.drive_bytes_per_second = 1e12;
-  linked.link_bytes_per_second = 0.1e9;
-  EXPECT_EQ(name(linked, 0, 1, 1), "link");
 }
 
 }  // namespace

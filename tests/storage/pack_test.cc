@@ -210,6 +210,22 @@ TEST_F(PackTest, AJournalLeftBesideTheFinishedPack) {
   }
 }
 
+TEST_F(PackTest, AJournalGoesOnceItsPackIsFinished) {
+  write_text(journal_, "left");
+  remove_journal_of_finished(path_);
+  EXPECT_TRUE(std::filesystem::exists(journal_));  // there is no pack
+  complete_pack();
+  write_text(journal_, "left");
+  write_text(partial_, "begun");
+  remove_journal_of_finished(path_);
+  EXPECT_TRUE(std::filesystem::exists(journal_));  // of the one that is being written
+  std::filesystem::remove(partial_);
+  remove_journal_of_finished(path_);
+  EXPECT_FALSE(std::filesystem::exists(journal_));
+  remove_journal_of_finished(path_);
+  EXPECT_TRUE(std::filesystem::exists(path_));
+}
+
 TEST_F(PackTest, AnotherSourceStartsAnew) {
   {
     PackWriter interrupted = writer("source 1");

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "experts/policies/policy.h"
+#include "experts/routing_trace.h"
+#include "runtime/base/ids.h"
+
+namespace switchyard {
+
+// Which experts a token will need in all layers, and which the one after it, by the token's id
+// alone: learned from a routing trace with ids. Known before a token's first layer, it tells an
+// eviction policy what is worth keeping. Any thread; never blocks.
+class TokenForecast {
+ public:
+  static constexpr uint32_t kTokensMax = 16;  // of a step; nothing is foretold of larger ones
+
+  // Of the trace's 8,192 most frequent tokens; others are taken for the mean.
+  explicit TokenForecast(const RoutingTrace& trace);
+
+  uint64_t bytes() const;
+  // What these tokens, one of each sequence, foretell: distinct experts, by layer.
+  void foretell(std::span<const TokenId> tokens, std::vector<ForeseenUse>& uses) const;
+
+ private:
+  enum Horizon : uint8_t { kNow, kLater };
+  struct Share {
+    ExpertKey key;
+    uint8_t of_255 = 0;  // how often it is used
+  };
+  struct Seen;
+  static std::vector<Seen> tokens_of(const RoutingTrace& trace);
+  void choose_tokens(const std::vector<Seen>& seen);
+  void learn(const RoutingTrace& trace, size_t layer, const std::vector<Seen>& seen,
+             Horizon horizon);
+  size_t row_of(TokenId token) const;
+  void add(const std::vector<Share>& row, Horizon horizon, std::vector<ForeseenUse>& uses) const;
+
+  const std::vector<uint16_t> layers_;       // the model's that have routers
+  const uint32_t experts_;                   // of a layer
+  std::vector<uint32_t> place_of_layer_;     // the layer's first expert, counting all, by number
+  std::vector<TokenId> tokens_;              // ascending
+  std::vector<std::vector<Share>> rows_[2];  // [horizons][tokens and, last, the mean]
+};
+
+}  // namespace switchyard
