@@ -136,7 +136,8 @@ Status Engine::Impl::adapt_placement() {
   return order({.kind = RankCommand::Kind::kPlace, .placement = *std::move(next)});
 }
 
-// The cache begins anew with what is this rank's now; all ranks go on together.
+// The cache begins anew, cold but for its fill, with what is this rank's now; all ranks go on
+// together. What was learned of owners holds: it is of the base, which stays.
 Status Engine::Impl::change_placement(const Placement& next) {
   const auto same_size = [](const auto& a, const auto& b) { return a.size() == b.size(); };
   const auto held = [&](const Placement& of) {

@@ -37,13 +37,16 @@ class Engine::Impl {
   void join_team();
   Status start_watch(std::unique_ptr<Foresight> foresight);
 
-  // The rank's experts and their cache, engine_experts.cc. `report` may be empty.
+  // The rank's experts and their cache, engine_experts.cc. Those of `placement` are taken, and
+  // staged where that is wanted; then a cache is opened and filled. `report` may be empty.
   Status take_experts();
   Status open_cache(const std::function<void(uint64_t bytes_done)>& report);
   const ExpertSource& expert_source() const {
     return staged ? *staged : own_experts ? *own_experts : source.experts();
   }
   ExpertCacheCounters cache_counters() const;
+  // Between requests: rank 0 may advise another placement, which change_placement() takes on every
+  // rank. kInternal for one that does not fit this rank; errors of reads and of the team.
   void watch_placement();
   Status adapt_placement();
   Status change_placement(const Placement& next);
