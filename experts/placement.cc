@@ -39,6 +39,14 @@ RowSlice Placement::slice_of(uint32_t rank) const {
   return {static_cast<uint32_t>(index), static_cast<uint32_t>(group.size())};
 }
 
+bool Placement::valid() const {
+  RankSet leading = 0;
+  for (uint32_t rank = 0; rank < ranks; ++rank) leading |= RankSet{1} << leader_of(rank);
+  return std::ranges::all_of(holders, [&](const std::vector<RankSet>& layer) {
+    return std::ranges::all_of(layer, [&](RankSet of) { return of != 0 && (of & ~leading) == 0; });
+  });
+}
+
 bool has_replicas(const Placement& placement) {
   return std::ranges::any_of(placement.holders, [](const std::vector<RankSet>& layer) {
     return !std::ranges::all_of(layer, [](RankSet ranks) { return std::has_single_bit(ranks); });

@@ -25,6 +25,8 @@ struct Placement {
   std::vector<uint32_t> group_of(uint32_t rank) const;
   // Of its leader's experts, what `rank` has.
   RowSlice slice_of(uint32_t rank) const;
+  // Every expert has holders, and these are ranks that compute their own.
+  bool valid() const;
 };
 
 // Whether several ranks hold an expert.

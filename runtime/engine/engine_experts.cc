@@ -143,14 +143,17 @@ Status Engine::Impl::change_placement(const Placement& next) {
   const auto held = [&](const Placement& of) {
     return rank_experts(source, team, of)->keys().size();
   };
+  Placement changed = placement;
+  changed.holders = next.holders;
   const bool fits = team.adapt && next.ranks == placement.ranks &&
                     std::ranges::equal(next.holders, placement.holders, same_size) &&
-                    held(next) <= experts_max && std::ranges::none_of(sequences, &Sequence::open);
+                    changed.valid() && held(changed) <= experts_max &&
+                    std::ranges::none_of(sequences, &Sequence::open);
   if (!fits) return fail(Code::kInternal, "a placement that does not fit", "rank 0");
   counted_before = cache_counters();
   traffic_at_change = exchanges.front()->traffic();
   cache.reset();
-  placement.holders = next.holders;
+  placement = std::move(changed);
   TRY_STATUS(take_experts());
   TRY_STATUS(open_cache({}));
   if (watch) watch->use(*cache);

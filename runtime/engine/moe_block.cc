@@ -34,6 +34,7 @@ MoeBlock::MoeBlock(const ModelSpec& spec, const ExpertOrder& order, const Placem
       router_of_layer_(spec.layers.size()),
       leaf_of_expert_(spec.layers.size()) {
   CHECK(order.size() == spec.sparse_layers() && placement.holders.size() == order.size());
+  CHECK(placement.valid());
   CHECK(spec.moe.top_k <= kTopKMax);
   const std::vector<uint16_t> layers = spec.router_layers();
   for (uint32_t at = 0; at < layers.size(); ++at) {

@@ -69,26 +69,24 @@ TEST_P(LayoutChoice, IsRankZerosWhateverTheOthersKnow) {
   }
 }
 
-TEST_P(LayoutChoice, KeepsHeadsTogetherForARecordOfAllRoutes) {
-  EXPECT_EQ(layout_of([&](uint32_t rank) {
-              EngineOptions options = options_of(source_, GetParam(), kSlowMemory);
-              if (rank == 0) options.on_routing = [](const RoutingStep&) {};
-              return options;
-            }),
-            Layout::kAuto);
-}
-
-// On the last rank they do not, and nobody would read ahead there.
-TEST_P(LayoutChoice, KeepsHeadsTogetherWhereExpertsDoNotFit) {
-  EXPECT_EQ(layout_of([&](uint32_t rank) {
-              EngineOptions options = options_of(source_, GetParam(), kSlowMemory);
-              if (rank + 1 == GetParam()) {
-                options.expert_bytes_max =
-                    source_.spec().moe.top_k * source_.experts().slot_bytes();
-              }
-              return options;
-            }),
-            Layout::kAuto);
+TEST_P(LayoutChoice, KeepsHeadsTogetherWhereRoutesAreReplayed) {
+  RoutingTrace trace;
+  trace.shape = {source_.spec().router_layers(), source_.spec().moe.experts,
+                 source_.spec().moe.top_k, 1};
+  RoutingStep step;
+  step.tokens = {-1};
+  for (size_t layer = 0; layer < trace.shape.layers.size(); ++layer) {
+    for (uint16_t pick = 0; pick < trace.shape.top_k; ++pick) step.routed.push_back({pick, 0.5F});
+  }
+  trace.steps = {step, step};
+  trace.steps.back().phase = TracePhase::kDecode;
+  TestTeam team(source_, GetParam(), [&](uint32_t) {
+    EngineOptions options = options_of(source_, GetParam(), kSlowMemory);
+    options.replay = std::make_shared<RoutingReplay>(
+        RoutingReplay::create(trace, source_.spec(), options.sequences).value());
+    return options;
+  });
+  EXPECT_EQ(team.engine().layout(), Layout::kAuto);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, LayoutChoice, testing::Values(2U, 3U));

@@ -58,7 +58,8 @@ EngineOptions options_of(const ModelSource& source, World* world, uint64_t seed)
     options.expert_bytes_max = (source.spec().moe.top_k + 1) * experts.slot_bytes();
   }
   if (prng.below(2) == 0) {
-    for (auto& layer : team.placement.holders) layer.front() |= RankSet{1} << (world->size() - 1);
+    const uint32_t further = team.placement.leader_of(world->size() - 1);
+    for (auto& layer : team.placement.holders) layer.front() |= RankSet{1} << further;
   }
   return options;
 }

@@ -52,5 +52,18 @@ TEST(Placement, GroupsAreNoLargerThanAnExpertCanBeCut) {
   EXPECT_TRUE(place_by_order(plain_order(1, 2), 8).leaders.empty()) << "as it is by itself";
 }
 
+TEST(Placement, IsValidWhereHoldersComputeTheirOwn) {
+  Placement placement = place_by_order(plain_order(2, 4), 6, 8);
+  EXPECT_TRUE(placement.valid());
+  placement.holders[1][0] |= RankSet{1} << placement.leader_of(5);
+  EXPECT_TRUE(placement.valid());
+  placement.holders[1][0] |= RankSet{1} << 5;
+  EXPECT_FALSE(placement.valid()) << "it helps another";
+  placement.holders[1][0] = 0;
+  EXPECT_FALSE(placement.valid());
+  placement.holders[1][0] = RankSet{1} << 6;
+  EXPECT_FALSE(placement.valid());
+}
+
 }  // namespace
 }  // namespace switchyard
