@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/expert_exchange.h"
@@ -24,11 +25,8 @@ namespace {
 
 using Kind = SimulatedFault::Kind;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr uint64_t kSchedules = 3000;
-#else
-constexpr uint64_t kSchedules = 10'000;
-#endif
+constexpr bool kSanitized = std::string_view(SWITCHYARD_SANITIZE).size() > 0;
+constexpr uint64_t kSchedules = kSanitized ? 3000 : 10'000;
 constexpr uint64_t kShards = 10;
 
 // One rank's part of the model.

@@ -7,6 +7,7 @@
 #include <ostream>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "tests/comm/traffic.h"
 
@@ -17,11 +18,8 @@ using testing::AnyOf;
 using testing::StartsWith;
 using Kind = SimulatedFault::Kind;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr uint64_t kSchedules = 100;
-#else
-constexpr uint64_t kSchedules = 600;
-#endif
+constexpr bool kSanitized = std::string_view(SWITCHYARD_SANITIZE).size() > 0;
+constexpr uint64_t kSchedules = kSanitized ? 100 : 600;
 
 struct Outcome {
   std::vector<TrafficEnd> ends;

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/simulated_world.h"
@@ -22,11 +23,8 @@ namespace {
 
 using Kind = SimulatedFault::Kind;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr uint64_t kSchedules = 280;
-#else
-constexpr uint64_t kSchedules = 1400;
-#endif
+constexpr bool kSanitized = std::string_view(SWITCHYARD_SANITIZE).size() > 0;
+constexpr uint64_t kSchedules = kSanitized ? 280 : 1400;
 constexpr uint64_t kShards = 4;
 constexpr std::array kModels = {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "mixtral-swa"};
 constexpr const char* kSliced = "mixtral-swa";  // on more ranks than its layers have experts

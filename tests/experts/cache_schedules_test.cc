@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <string_view>
 #include <vector>
 
 #include "experts/expert_cache.h"
@@ -18,11 +19,8 @@ namespace {
 
 using std::chrono::microseconds;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr uint64_t kSchedules = 4'000;
-#else
-constexpr uint64_t kSchedules = 100'000;
-#endif
+constexpr bool kSanitized = std::string_view(SWITCHYARD_SANITIZE).size() > 0;
+constexpr uint64_t kSchedules = kSanitized ? 4'000 : 100'000;
 constexpr uint16_t kLayers = 3, kExperts = 6;
 constexpr int kRounds = 8;
 constexpr std::byte kLentByte{0x5a};
