@@ -73,8 +73,8 @@ void EngineFlags::add_to(OptionList& list) {
             fmt::format("which expert leaves a full cache: {}; default: {}", policy_names(false),
                         kPolicyDefault));
   list.text("--predictor", "NAME", predictor,
-            fmt::format("what guesses the experts to come: {}; default: {}", predictor_names(),
-                        kPredictorDefault));
+            fmt::format("what guesses the experts to come: {}; default: {}, in layout B none",
+                        predictor_names(), kPredictorDefault));
   list.flag("--no-prefetch", no_prefetch, "guesses choose what stays, and start no reads");
   list.flag("--buffered", buffered,
             "reads experts through the page cache: for a model that fits there beside --memory");
@@ -108,7 +108,6 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   options.threads = flags.threads ? *flags.threads : threads_of_rank();
   options.isa = flags.isa.value_or("");
   options.policy = flags.policy.value_or(options.policy);
-  options.predictor = flags.predictor.value_or(options.predictor);
   options.prefetch = !flags.no_prefetch;
   options.buffered_reads = flags.buffered;
   options.stage = flags.stage.value_or("");
@@ -124,6 +123,10 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   }
   options.chunk = flags.chunk.value_or(0);
   TRY_STATUS(choose_team(flags.team, source, world, options));
+  // Where heads are split guesses come a layer late, and cost more than they bring
+  // (perf/README.md).
+  const bool late = options.team.layout == Layout::kB;
+  options.predictor = flags.predictor.value_or(late ? "none" : options.predictor);
   options.expert_bytes_max = TRY(expert_bytes_max(flags, source, options.team));
   options.context = context;
   options.other_bytes = other_bytes;

@@ -49,12 +49,15 @@ double split_weight_bytes(const ModelSource& source) {
   return rows * static_cast<double>(spec.hidden * dtype_bytes(source.experts().layout().dtype));
 }
 
-// On this rank: not where routes are replayed, nor where that would not fit.
+// On this rank: not where routes are replayed, nor where experts are to be read, which the other
+// layouts do better (perf/README.md).
 bool may_split(const ModelSource& source, EngineOptions options, uint64_t foresight_bytes) {
   if (options.replay) return false;
   options.team.layout = Layout::kB;
   const auto needs = memory_needs(source, options, foresight_bytes);
-  return needs && plan_memory(*needs, options.memory_bytes);
+  if (!needs) return false;
+  const auto plan = plan_memory(*needs, options.memory_bytes);
+  return plan && plan->slots >= needs->experts;
 }
 
 // At the rate of this rank's part of its host's memory.

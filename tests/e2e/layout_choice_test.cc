@@ -89,6 +89,19 @@ TEST_P(LayoutChoice, KeepsHeadsTogetherWhereRoutesAreReplayed) {
   EXPECT_EQ(team.engine().layout(), Layout::kAuto);
 }
 
+// On the last rank they do not.
+TEST_P(LayoutChoice, KeepsHeadsTogetherWhereExpertsDoNotFit) {
+  EXPECT_EQ(layout_of([&](uint32_t rank) {
+              EngineOptions options = options_of(source_, GetParam(), kSlowMemory);
+              if (rank + 1 == GetParam()) {
+                options.expert_bytes_max =
+                    source_.spec().moe.top_k * source_.experts().slot_bytes();
+              }
+              return options;
+            }),
+            Layout::kAuto);
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, LayoutChoice, testing::Values(2U, 3U));
 
 }  // namespace
