@@ -1,6 +1,7 @@
 #include "experts/foresight.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "runtime/base/check.h"
@@ -11,6 +12,9 @@ namespace {
 constexpr float kBeliefAtFirst = 0.5F;
 constexpr float kNewer = 0.05F;          // weight of the latest guess in a belief
 constexpr float kProbabilityMin = 0.1F;  // below it, neither read nor kept
+// What tokens foretell: how probable it has to be, and how many layers ahead it is told at most.
+constexpr float kForeseenMin = 0.5F;
+constexpr uint32_t kForeseenLayers = 6;
 
 }  // namespace
 
@@ -72,6 +76,27 @@ void Foresight::ask(Horizon horizon, uint32_t layer, uint32_t layers_ahead) {
       [](const PrefetchJob& a, const PrefetchJob& b) { return a.probability > b.probability; });
 }
 
+void Foresight::foresee(std::span<const ForeseenUse> uses) {
+  foreseen_.clear();
+  for (const ForeseenUse& use : uses) {
+    if (use.now < kForeseenMin) continue;
+    const auto at = std::ranges::lower_bound(layers_, use.key.layer) - layers_.begin();
+    foreseen_.push_back({use.key, use.now, static_cast<uint32_t>(at) + 1});
+  }
+  std::ranges::stable_sort(foreseen_, std::greater(), &PrefetchJob::probability);
+}
+
+// The jobs that the tokens foretell when so many layers are over.
+void Foresight::add_foreseen(uint32_t layers_over) {
+  for (PrefetchJob job : foreseen_) {
+    if (job.layers_ahead <= layers_over || job.layers_ahead > layers_over + kForeseenLayers) {
+      continue;
+    }
+    job.layers_ahead -= layers_over;
+    jobs_.push_back(job);
+  }
+}
+
 std::span<const PrefetchJob> Foresight::begin_step(std::span<const TokenId> tokens,
                                                    std::span<const uint32_t> requests) {
   tokens_ = tokens.size() <= kTokensMax ? static_cast<uint32_t>(tokens.size()) : 0;
@@ -80,6 +105,7 @@ std::span<const PrefetchJob> Foresight::begin_step(std::span<const TokenId> toke
   jobs_.clear();
   ask(Horizon::kOneAhead, 0, 1);
   ask(Horizon::kTwoAhead, 1, 2);
+  add_foreseen(0);
   return jobs_;
 }
 
@@ -145,6 +171,7 @@ std::span<const PrefetchJob> Foresight::look_ahead(uint32_t layer) {
   jobs_.clear();
   ask(Horizon::kOneAhead, layer + 1, 1);
   ask(Horizon::kTwoAhead, layer + 2, 2);
+  add_foreseen(layer + 1);
   return jobs_;
 }
 

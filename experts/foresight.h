@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "experts/policies/policy.h"
 #include "experts/predictors/predictor.h"
 #include "experts/prefetcher.h"
 
@@ -48,6 +49,10 @@ class Foresight {
   // What routers are to be asked, the control included.
   std::vector<RouterQuery> queries() const;
 
+  // Before begin_step(): what its tokens foretell of all layers, by their ids alone
+  // (TokenForecast). What is probable is guessed from far ahead.
+  void foresee(std::span<const ForeseenUse> uses);
+
   // The verbs of a step in their order; each returns jobs for the cache (valid until the next
   // call), the most urgent first.
   std::span<const PrefetchJob> begin_step(std::span<const TokenId> tokens,
@@ -70,6 +75,7 @@ class Foresight {
   };
   Guess& guess(Horizon horizon, uint32_t layer);
   void ask(Horizon horizon, uint32_t layer, uint32_t layers_ahead);
+  void add_foreseen(uint32_t layers_over);
   void check(Horizon horizon, uint32_t layer, std::span<const RoutedExpert> routed);
   float& belief(Horizon horizon, uint32_t layer, uint32_t rank);
 
@@ -82,6 +88,7 @@ class Foresight {
   std::vector<Guess> guesses_;   // [horizons, layers]
   std::vector<float> belief_;    // [horizons, layers, width] how often a rank's guess came true
   std::vector<float> not_used_;  // [experts] probability that no token uses it
+  std::vector<PrefetchJob> foreseen_;  // of the step, layers counted from its beginning
   std::vector<PrefetchJob> jobs_;
 };
 

@@ -207,6 +207,7 @@ class Simulation {
     if (options_.forecast != nullptr) {
       options_.forecast->foretell({&step.tokens[token], 1}, foreseen_);
       cache_->foresee(foreseen_);
+      if (foresight_) foresight_->foresee(foreseen_);
     }
     if (foresight_) {
       const std::array<uint32_t, 1> request = {step.request};

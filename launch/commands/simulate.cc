@@ -119,8 +119,11 @@ class Simulate {
   // As run does with the same option.
   Status learn_routing() {
     std::string warning;
-    const RoutingTrace learned = TRY(read_trace(*options_.learn_routing, warning));
+    RoutingTrace learned = TRY(read_trace(*options_.learn_routing, warning));
     if (!warning.empty()) console_.err << "warning: " << warning << std::endl;
+    if (options_.model) {
+      learned = TRY(map_trace(learned, trace_.shape.layers, trace_.shape.experts));
+    }
     if (learned.shape.layers != trace_.shape.layers ||
         learned.shape.experts != trace_.shape.experts) {
       return fail(Code::kBadData, "is of another model than the trace", *options_.learn_routing);

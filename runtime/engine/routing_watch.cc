@@ -87,6 +87,7 @@ void RoutingWatch::begin_step(std::span<const StepRow> rows) {
   if (forecast_ && replay_ == nullptr) {  // replayed routes are not these tokens'
     forecast_->foretell(tokens, foreseen_);
     cache_->foresee(foreseen_);
+    if (foresight_) foresight_->foresee(foreseen_);
   }
   if (foresight_) cache_->prefetch(foresight_->begin_step(tokens, requests));
 }

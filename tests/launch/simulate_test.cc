@@ -88,6 +88,11 @@ TEST(RoutingTraces, WhatIsLearnedChangesNoResult) {
                                 "1us", "--bandwidth", "1GB/s", "--json", "-"});
   EXPECT_EQ(simulated.code, 0) << simulated.err;
   EXPECT_EQ(run({"simulate", "--trace", trace, "--learn-routing", kTrace}).code, 65);
+  EXPECT_EQ(run({"simulate", "--trace", trace, "--learn-routing", kTrace, "--model", kFixture,
+                 "--bandwidth", "1GB/s", "--compute", "1us"})
+                .code,
+            0)
+      << "mapped as the trace is";
 }
 
 TEST(RoutingTraces, ARunThatIsRefusedLeavesNone) {
