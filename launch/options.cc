@@ -41,6 +41,12 @@ void OptionList::text(const std::string& names, const std::string& type,
       ->type_name(type);
 }
 
+void OptionList::output(const std::string& names, const std::string& type,
+                        std::optional<std::string>& value, const std::string& help) {
+  text(names, type, value, help);
+  outputs_.push_back({names, value});
+}
+
 void OptionList::texts(const std::string& names, const std::string& type,
                        std::vector<std::string>& values, const std::string& help) {
   app_->add_option(names, values, help)->type_name(type)->allow_extra_args(false);
@@ -101,6 +107,19 @@ void OptionList::size(const std::string& names, std::optional<uint64_t>& value,
   });
 }
 
+Status OptionList::check_outputs() const {
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const auto& [name, value] = outputs_[i];
+    if (!value || *value == "-") continue;
+    for (size_t other = 0; other < i; ++other) {
+      if (outputs_[other].value != value) continue;
+      return fail(Code::kUsage,
+                  fmt::format("{} and {} name the same file", outputs_[other].name, name), *value);
+    }
+  }
+  return {};
+}
+
 Result<std::optional<std::string>> OptionList::parse(const std::vector<std::string>& arguments) {
   // CLI11 takes its arguments from the back.
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
@@ -111,6 +130,7 @@ Result<std::optional<std::string>> OptionList::parse(const std::vector<std::stri
   } catch (const CLI::ParseError& error) {
     return fail(Code::kUsage, error.what(), {}, fmt::format("see switchyard {} --help", command_));
   }
+  TRY_STATUS(check_outputs());
   return std::nullopt;
 }
 

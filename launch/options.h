@@ -30,6 +30,9 @@ class OptionList {
   void flag(const std::string& names, bool& value, const std::string& help);
   void text(const std::string& names, const std::string& type, std::optional<std::string>& value,
             const std::string& help);
+  // A file to write, or "-". Two of one name are refused.
+  void output(const std::string& names, const std::string& type, std::optional<std::string>& value,
+              const std::string& help);
   // May be given more than once.
   void texts(const std::string& names, const std::string& type, std::vector<std::string>& values,
              const std::string& help);
@@ -50,8 +53,15 @@ class OptionList {
   void converted(const std::string& names, const std::string& type, const std::string& help,
                  Parse parse);
 
+  Status check_outputs() const;
+
+  struct Output {
+    std::string name;
+    const std::optional<std::string>& value;
+  };
   std::string command_;
   std::unique_ptr<CLI::App> app_;
+  std::vector<Output> outputs_;
 };
 
 }  // namespace switchyard

@@ -385,7 +385,7 @@ Command::Body prepare_bench(OptionList& list) {
   list.text("--replay-routing", "FILE", options->replay_routing,
             "routes tokens as this routing trace does, whatever the routers say");
   options->engine.add_to(list);
-  list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
+  list.output("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
   return {.run = [options](Console& console) { return Bench(*options, console).execute(); },
           .serve = [options](Console& console) { return serve_bench(*options, console); }};
 }

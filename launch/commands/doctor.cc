@@ -218,7 +218,7 @@ Command::Body prepare_doctor(OptionList& list) {
   list.optional_positional("PATH", options->path,
                            "a folder or file on the drive to measure; default: this folder");
   list.count("-t,--threads", options->threads, 1, 1024, "default: the cores this process may use");
-  list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output");
+  list.output("--json", "FILE", options->json, "the same as JSON; -: to standard output");
   return {.run = [options](Console& console) { return Doctor(*options, console).execute(); },
           .serve = [](Console& console) -> Result<int> {
             TRY_STATUS(tell_place(*console.world));

@@ -99,13 +99,7 @@ class Evaluation {
       return fail(Code::kUsage, "a part of what it is to hold may be done already",
                   options_.dump ? "--dump-logits" : "--record-routing", "leave out --checkpoint");
     }
-    if (options_.checkpoint && options_.checkpoint == options_.json) {
-      return fail(Code::kUsage, "--checkpoint and --json name the same file", *options_.json);
-    }
     if (options_.dump) TRY(output_target(*options_.dump));
-    if (options_.dump && options_.dump == options_.json) {
-      return fail(Code::kUsage, "--dump-logits and --json name the same file", *options_.dump);
-    }
     return options_.json ? check_json_target(*options_.json) : Status{};
   }
 
@@ -345,17 +339,19 @@ Command::Body prepare_eval(OptionList& list) {
   list.count("--stride", options->stride, 1, INT32_MAX,
              "how far each window lies behind the last; default: the context. Less gives tokens "
              "more context and takes longer; each is scored once");
-  list.text("--checkpoint", "FILE", options->checkpoint,
-            "keeps there what is done; where there is such a file, goes on with it, to the same "
-            "figures, on any number of ranks. Saved every few seconds, and when SIGUSR1 (exit code "
-            "75), SIGTERM or Ctrl-C ends the eval. When all is done the file stays, and the same "
-            "command tells the figures again; remove it to compute anew");
-  list.text("--dump-logits", "OUT", options->dump,
-            "a safetensors file of the logits, fp32 [tokens, vocabulary]: each row from the window "
-            "that scores it");
-  list.text("--record-routing", "FILE", options->record_routing,
-            "appends what the routers choose to this routing trace");
-  list.text("--json", "FILE", options->json, "the figures; -: to standard output, alone");
+  list.output(
+      "--checkpoint", "FILE", options->checkpoint,
+      "keeps there what is done; where there is such a file, goes on with it, to the same "
+      "figures, on any number of ranks. Saved every few seconds, and when SIGUSR1 (exit code "
+      "75), SIGTERM or Ctrl-C ends the eval. When all is done the file stays, and the same "
+      "command tells the figures again; remove it to compute anew");
+  list.output(
+      "--dump-logits", "OUT", options->dump,
+      "a safetensors file of the logits, fp32 [tokens, vocabulary]: each row from the window "
+      "that scores it");
+  list.output("--record-routing", "FILE", options->record_routing,
+              "appends what the routers choose to this routing trace");
+  list.output("--json", "FILE", options->json, "the figures; -: to standard output, alone");
   return {.run = [options](Console& console) { return Evaluation(*options, console).execute(); },
           .serve =
               [options](Console& console) {

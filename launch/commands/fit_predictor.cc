@@ -62,8 +62,8 @@ Result<int> fit_predictor(const FitOptions& options, Console& console) {
 Command::Body prepare_fit_predictor(OptionList& list) {
   auto options = std::make_shared<FitOptions>();
   list.text("--trace", "FILE", options->trace, "a routing trace, or its CSV form");
-  list.text("--out", "OUT", options->out, "the file to write");
-  list.text("--json", "FILE", options->json, "the figures as JSON; -: to standard output, alone");
+  list.output("--out", "OUT", options->out, "the file to write");
+  list.output("--json", "FILE", options->json, "the figures as JSON; -: to standard output, alone");
   return {[options](Console& console) { return fit_predictor(*options, console); }};
 }
 

@@ -187,7 +187,7 @@ Result<int> group(const GroupOptions& options, Console& console) {
 Command::Body prepare_group(OptionList& list) {
   auto options = std::make_shared<GroupOptions>();
   list.text("--trace", "FILE", options->trace, "a routing trace, or its CSV form");
-  list.text("--out", "OUT", options->out, "the order to write");
+  list.output("--out", "OUT", options->out, "the order to write");
   list.count("--world", options->world, 2, kWorldMax, "ranks that share the experts; default: 8");
   list.texts("--measure", "FILE", options->measured,
              "a trace of other text to measure on; may be given more than once; default: the last "
@@ -195,7 +195,7 @@ Command::Body prepare_group(OptionList& list) {
   list.number("--replicas", options->replicas, 0, 100,
               "percent more memory for copies of hot experts, in the figures; default: 10");
   list.seed("-s,--seed", options->seed, "of the search; default: 1");
-  list.text("--json", "FILE", options->json, "the figures as JSON; -: to standard output, alone");
+  list.output("--json", "FILE", options->json, "the figures as JSON; -: to standard output, alone");
   return {[options](Console& console) { return group(*options, console); }};
 }
 

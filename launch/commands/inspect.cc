@@ -259,7 +259,7 @@ Command::Body prepare_inspect(OptionList& list) {
             "the budget to fit it in; default: what the machine and its cgroup allow");
   list.count("--context", options->context, 1, INT32_MAX,
              "positions of the one sequence assumed; default: 4096 or what the model has");
-  list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
+  list.output("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
   return {[options](Console& console) { return inspect(*options, console); }};
 }
 

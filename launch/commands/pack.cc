@@ -167,7 +167,7 @@ Command::Body prepare_pack(OptionList& list) {
   list.texts("--volume", "FILE", options->volumes,
              "shares the experts between OUT and this file on another drive; may be repeated");
   list.flag("--force", options->force, "replaces OUT and volumes if they are packs");
-  list.text("--json", "FILE", options->json, "sizes and times; -: to standard output, alone");
+  list.output("--json", "FILE", options->json, "sizes and times; -: to standard output, alone");
   return {[options](Console& console) { return pack(*options, console); }};
 }
 

@@ -304,7 +304,7 @@ Command::Body prepare_plan(OptionList& list) {
   list.text("--trace", "FILE", options->trace,
             "a routing trace; without one, every expert is as likely as any other");
   list.flag("--verify", options->verify, "runs the model too, with random tokens");
-  list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
+  list.output("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
   return {[options](Console& console) { return Plan(*options, console).execute(); }};
 }
 

@@ -329,13 +329,13 @@ Command::Body prepare_run(OptionList& list) {
   options->engine.add_to(list);
   list.count("--context", options->context, 1, INT32_MAX,
              "positions at most; default: what prompt and -n need");
-  list.text("--record-routing", "FILE", options->record_routing,
-            "appends what the routers choose to a routing trace");
-  list.text("--spans", "FILE", options->spans,
-            "what went on when, for Perfetto or chrome://tracing");
-  list.text("--traffic", "OUT", options->traffic,
-            "what ranks sent each other, drawn, as one self-contained page");
-  list.text("--json", "FILE", options->json, "figures of the run; -: to standard output, alone");
+  list.output("--record-routing", "FILE", options->record_routing,
+              "appends what the routers choose to a routing trace");
+  list.output("--spans", "FILE", options->spans,
+              "what went on when, for Perfetto or chrome://tracing");
+  list.output("--traffic", "OUT", options->traffic,
+              "what ranks sent each other, drawn, as one self-contained page");
+  list.output("--json", "FILE", options->json, "figures of the run; -: to standard output, alone");
   list.flag("--logits-hash", options->logits_hash,
             "prints a hash of all logits that were sampled from");
   return {.run = [options](Console& console) { return Run(*options, console).execute(); },

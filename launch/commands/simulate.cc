@@ -332,8 +332,8 @@ Command::Body prepare_simulate(OptionList& list) {
   list.flag("--no-prefetch", options->no_prefetch,
             "predictions choose what stays, and start no reads");
   list.flag("--sweep", options->sweep, "hit rates over capacities too");
-  list.text("--html", "FILE", options->html, "draws the sweep's curves");
-  list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
+  list.output("--html", "FILE", options->html, "draws the sweep's curves");
+  list.output("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
   return {[options](Console& console) { return Simulate(*options, console).execute(); }};
 }
 

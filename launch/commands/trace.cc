@@ -238,8 +238,8 @@ Result<int> trace(const TraceOptions& options, Console& console) {
 Command::Body prepare_trace(OptionList& list) {
   auto options = std::make_shared<TraceOptions>();
   list.positional("FILE", options->file, "a routing trace, recorded or in the CSV form");
-  list.text("--html", "OUT", options->html, "the figures drawn, as one self-contained page");
-  list.text("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
+  list.output("--html", "OUT", options->html, "the figures drawn, as one self-contained page");
+  list.output("--json", "FILE", options->json, "the same as JSON; -: to standard output, alone");
   return {[options](Console& console) { return trace(*options, console); }};
 }
 

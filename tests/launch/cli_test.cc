@@ -147,5 +147,10 @@ TEST_F(CliTest, AnOutputThatFailsIs74) {
   EXPECT_EQ(run_cli({"tokenize", model_, "-p", "a"}, console), 74);
 }
 
+TEST_F(CliTest, TwoOutputsOfOneNameAreRefused) {
+  expect_error({"run", model_, "-p", "x", "--traffic", "one", "--json", "one"}, 2,
+               "one: --traffic and --json name the same file");
+}
+
 }  // namespace
 }  // namespace switchyard
