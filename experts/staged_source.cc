@@ -18,7 +18,7 @@
 namespace switchyard {
 namespace {
 
-constexpr size_t kCopyBytes = 4 << 20;  // at once
+constexpr size_t kCopyBytes = 256 << 10;  // at once; ranks of one process copy together
 
 class StagedSource final : public ExpertSource {
  public:

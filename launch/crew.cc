@@ -102,12 +102,20 @@ Error in_all(Error error, const ModelSource& source, const EngineOptions& option
     const size_t colon = error.where.find(": ");
     error.where = colon == std::string::npos ? "" : error.where.substr(colon + 2);
   }
-  const auto least = Engine::minimum_bytes(source, options);
-  if (error.code != Code::kNoMemory || !error.what.starts_with("--memory") || !least) return error;
+  if (error.code != Code::kNoMemory) return error;
   const uint64_t ranks = options.team.threads;
-  error.what = fmt::format("--memory {} is too small for {} ranks of this model and request",
-                           format_size(options.memory_bytes * ranks), ranks);
-  error.hint = fmt::format("--memory {} does", format_size(round_up(*least, kMiB) * ranks));
+  const auto in_sum = [&](const char* option, uint64_t of_rank, uint64_t least) {
+    error.what = fmt::format("{} {} is too small for {} ranks of this model and request", option,
+                             size_option(of_rank * ranks), ranks);
+    error.hint = fmt::format("{} {} does", option, size_option(round_up(least, kMiB) * ranks));
+  };
+  const auto least = Engine::minimum_bytes(source, options);
+  if (error.what.starts_with("--memory") && least) {
+    in_sum("--memory", options.memory_bytes, *least);
+  } else if (error.what.starts_with("--expert-memory")) {
+    in_sum("--expert-memory", options.expert_bytes_max,
+           source.spec().moe.top_k * source.experts().slot_bytes());
+  }
   return error;
 }
 

@@ -1,5 +1,7 @@
 #include "launch/prediction.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "launch/model_parts.h"
 #include "runtime/base/align.h"
 #include "runtime/base/prng.h"
+#include "runtime/base/units.h"
 #include "runtime/device/device.h"
 #include "runtime/engine/kv_cache.h"
 #include "runtime/engine/workspace.h"
@@ -308,6 +311,12 @@ Result<Prediction> predict_memory(const ModelSource& source, const EngineOptions
   prediction.slots = slots_left(source, options, run, memory);
   prediction.device_slots =
       static_cast<uint32_t>(std::min<uint64_t>(run.device_bytes / slot_bytes, prediction.experts));
+  if (run.device_bytes > 0 && prediction.device_slots == 0) {
+    return fail(Code::kNoMemory,
+                fmt::format("{} hold no expert of {}", format_size(run.device_bytes),
+                            format_size(slot_bytes)),
+                "--device", fmt::format("give it {} or more", size_option(slot_bytes)));
+  }
   const uint64_t touched =
       std::min(memory.slots + memory.kv_slots,
                prediction.experts + Engine::kv_slots(source, options, last_position(run)));

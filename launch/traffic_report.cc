@@ -185,9 +185,10 @@ std::string placement_summary(const std::vector<PlacementChange>& changes) {
   uint64_t tokens = 0;
   for (const PlacementChange& change : changes) tokens += change.tokens;
   return fmt::format(
-      "placement changed {} times, last after {} tokens; busiest rank of a layer {:.2f} x the mean "
+      "placement changed {}, last after {} tokens; busiest rank of a layer {:.2f} x the mean "
       "before that, {:.2f} x since\n",
-      changes.size(), tokens, changes.back().busiest_before, changes.back().busiest_after);
+      changes.size() == 1 ? "once" : fmt::format("{} times", changes.size()), tokens,
+      changes.back().busiest_before, changes.back().busiest_after);
 }
 
 std::string traffic_page(Layout layout, const std::vector<RankReport>& ranks) {

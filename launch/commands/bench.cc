@@ -176,8 +176,9 @@ class Bench {
     pool_ = std::make_unique<WorkerPool>(flags.threads ? *flags.threads : usable_threads(""));
     uint64_t bytes = probe_memory_bytes(allowance ? allowance->bytes : 0);
     if (flags.memory) {
-      bytes = std::min(
-          bytes, std::max(*flags.memory / kProbeShare, MemoryProbe::bytes_min(pool_->threads())));
+      const uint64_t of_rank = *flags.memory / flags.team.ranks.value_or(1);
+      bytes = std::min(bytes,
+                       std::max(of_rank / kProbeShare, MemoryProbe::bytes_min(pool_->threads())));
     }
     memory_ = TRY(MemoryProbe::create(*pool_, bytes));
     return {};
@@ -185,7 +186,8 @@ class Bench {
 
   // In flight in the test of the drive: less where --memory is small.
   uint32_t drive_blocks() const {
-    const uint64_t share = options_.engine.memory.value_or(UINT64_MAX) / kProbeShare;
+    const uint64_t ranks = options_.engine.team.ranks.value_or(1);
+    const uint64_t share = options_.engine.memory.value_or(UINT64_MAX) / ranks / kProbeShare;
     return static_cast<uint32_t>(
         std::clamp<uint64_t>(share / kDriveProbeBlockBytes, kDriveBlocksMin, kDriveProbeDepth));
   }

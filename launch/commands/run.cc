@@ -248,6 +248,9 @@ class Run {
 
   // What the ranks did together counts.
   Status fill_ranks(Engine& engine) {
+    if (engine.ranks() == 1 && options_.traffic) {
+      print_warning("--traffic: one rank sends nothing; there is no page", console_);
+    }
     if (engine.ranks() == 1) return {};
     report_.layout = engine.layout();
     report_.ranks = TRY(engine.rank_reports());

@@ -147,6 +147,27 @@ TEST_F(CliTest, AnOutputThatFailsIs74) {
   EXPECT_EQ(run_cli({"tokenize", model_, "-p", "a"}, console), 74);
 }
 
+// What ranks of one process share is named, and advised, as their sum.
+TEST_F(CliTest, ABudgetOfAllRanksIsTheirSum) {
+  const std::string model = SWITCHYARD_TEST_DATA "/fixtures/olmoe";
+  const std::vector<std::string> command = {"run", model, "--ids",   "1,2",
+                                            "-n",  "1",   "--ranks", "4"};
+  auto small = command, enough = command;
+  small.insert(small.end(), {"--expert-memory", "1KiB"});
+  expect_error(small, 71,
+               "--expert-memory 1KiB is too small for 4 ranks of this model and request; "
+               "--expert-memory 4MiB does");
+  enough.insert(enough.end(), {"--expert-memory", "4MiB"});
+  EXPECT_EQ(run(enough).code, 0);
+}
+
+TEST_F(CliTest, ADeviceThatHoldsNoExpertIsRefusedByPlanToo) {
+  const std::string model = SWITCHYARD_TEST_DATA "/fixtures/olmoe";
+  const Answer answer = run({"plan", model, "--drive", "1GB/s", "--device", "sim:1KiB,1GB/s,10us"});
+  EXPECT_EQ(answer.code, 71);
+  EXPECT_THAT(answer.err, HasSubstr("--device: 1.00 KiB hold no expert of"));
+}
+
 TEST_F(CliTest, TwoOutputsOfOneNameAreRefused) {
   expect_error({"run", model_, "-p", "x", "--traffic", "one", "--json", "one"}, 2,
                "one: --traffic and --json name the same file");
