@@ -152,6 +152,7 @@ class FolderSource final : public ExpertSource {
 
   std::unique_ptr<ExpertSource> sliced(std::vector<ExpertKey> keys, RowSlice slice) const override {
     std::vector<ExpertTensors> tensors;
+    // NOLINTNEXTLINE(performance-inefficient-vector-operation)
     for (const ExpertKey key : keys) tensors.push_back(tensors_[index_.at(key)]);
     ExpertLayout layout = layout_;
     layout.slice = slice;

@@ -40,6 +40,7 @@ class PackSource final : public ExpertSource {
 
   std::unique_ptr<ExpertSource> sliced(std::vector<ExpertKey> keys, RowSlice slice) const override {
     std::vector<PackExtent> extents;
+    // NOLINTNEXTLINE(performance-inefficient-vector-operation)
     for (const ExpertKey key : keys) extents.push_back(extents_[index_.at(key)]);
     ExpertLayout layout = layout_;
     layout.slice = slice;

@@ -86,6 +86,7 @@ void add(const ExpertCacheCounters& more, ExpertCacheCounters& sum) {
 
 std::vector<RankWork> work_of(const std::vector<RankReport>& reports) {
   std::vector<RankWork> work;
+  // NOLINTNEXTLINE(performance-inefficient-vector-operation)
   for (const RankReport& report : reports) work.push_back(report.work);
   return work;
 }
