@@ -51,6 +51,13 @@ struct DeviceTierCounters {
   uint64_t copies = 0;  // that arrived
   uint64_t copied_bytes = 0;
   uint64_t copies_failed = 0;  // the experts were computed from their host slots
+
+  void add(const DeviceTierCounters& other) {
+    hits += other.hits;
+    copies += other.copies;
+    copied_bytes += other.copied_bytes;
+    copies_failed += other.copies_failed;
+  }
 };
 
 // A leased slot, in host memory or on the device.

@@ -13,8 +13,7 @@ uint64_t bytes_in_pages(const ExpertPiece& piece) {
   return round_up(piece.offset + piece.bytes, kPageBytes) - round_down(piece.offset, kPageBytes);
 }
 
-// NOLINTNEXTLINE(performance-unnecessary-value-param)
-std::unique_ptr<ExpertSource> ExpertSource::sliced(std::vector<ExpertKey> /*keys*/,
+std::unique_ptr<ExpertSource> ExpertSource::sliced(const std::vector<ExpertKey>& /*keys*/,
                                                    RowSlice /*slice*/) const {
   CHECK_THAT(false, "{} experts are not whole", keys().size());
   return nullptr;

@@ -63,7 +63,8 @@ class ExpertSource {
 
   // A slice of the rows of these experts, which are whole here; this one outlives it. A bug for
   // what is made of another source.
-  virtual std::unique_ptr<ExpertSource> sliced(std::vector<ExpertKey> keys, RowSlice slice) const;
+  virtual std::unique_ptr<ExpertSource> sliced(const std::vector<ExpertKey>& keys,
+                                               RowSlice slice) const;
   // To be called once before the first read of slices, which a checksum of the whole says nothing
   // of: reads the experts through and keeps what finish() compares with. Blocks. As finish().
   virtual Status verify() { return {}; }

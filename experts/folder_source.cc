@@ -150,13 +150,14 @@ class FolderSource final : public ExpertSource {
     return {};
   }
 
-  std::unique_ptr<ExpertSource> sliced(std::vector<ExpertKey> keys, RowSlice slice) const override {
+  std::unique_ptr<ExpertSource> sliced(const std::vector<ExpertKey>& keys,
+                                       RowSlice slice) const override {
     std::vector<ExpertTensors> tensors;
-    // NOLINTNEXTLINE(performance-inefficient-vector-operation)
+    tensors.reserve(keys.size());
     for (const ExpertKey key : keys) tensors.push_back(tensors_[index_.at(key)]);
     ExpertLayout layout = layout_;
     layout.slice = slice;
-    return std::make_unique<FolderSource>(checkpoint_, layout, std::move(keys), std::move(tensors));
+    return std::make_unique<FolderSource>(checkpoint_, layout, keys, std::move(tensors));
   }
 
  private:

@@ -7,7 +7,8 @@ namespace switchyard {
 
 std::vector<PrefetchJob> merge_jobs(std::span<const PrefetchJob> jobs) {
   std::vector<PrefetchJob> merged(jobs.begin(), jobs.end());
-  std::ranges::stable_sort(merged, {}, &PrefetchJob::key);
+  std::ranges::stable_sort(
+      merged, {}, [](const PrefetchJob& job) { return std::tuple(job.key.layer, job.key.expert); });
   size_t count = 0;
   for (const PrefetchJob& job : merged) {
     if (count > 0 && merged[count - 1].key == job.key) {

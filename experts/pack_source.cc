@@ -38,13 +38,14 @@ class PackSource final : public ExpertSource {
     return check_extent(extent, key, staged[0].hash, extent.hash);
   }
 
-  std::unique_ptr<ExpertSource> sliced(std::vector<ExpertKey> keys, RowSlice slice) const override {
+  std::unique_ptr<ExpertSource> sliced(const std::vector<ExpertKey>& keys,
+                                       RowSlice slice) const override {
     std::vector<PackExtent> extents;
-    // NOLINTNEXTLINE(performance-inefficient-vector-operation)
+    extents.reserve(keys.size());
     for (const ExpertKey key : keys) extents.push_back(extents_[index_.at(key)]);
     ExpertLayout layout = layout_;
     layout.slice = slice;
-    return make_pack_slice_source(layout, std::move(keys), std::move(extents));
+    return make_pack_slice_source(layout, keys, std::move(extents));
   }
 
  private:

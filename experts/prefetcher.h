@@ -28,6 +28,16 @@ struct PrefetchCounters {
   uint64_t wasted_bytes = 0;  // read for nothing
   uint64_t steps = 0;
   uint64_t steps_rested = 0;  // without speculation, because too much was wasted
+
+  void add(const PrefetchCounters& other) {
+    started += other.started;
+    hits += other.hits;
+    late += other.late;
+    useful_bytes += other.useful_bytes;
+    wasted_bytes += other.wasted_bytes;
+    steps += other.steps;
+    steps_rested += other.steps_rested;
+  }
 };
 
 // The speculative side of a cache: starts loads ahead of demand and keeps the account of what

@@ -44,7 +44,7 @@ std::unique_ptr<ExpertSource> make_rank_source(const ExpertSource& all, const Pl
   }
   if (keys.empty()) keys.push_back(all.keys().front());
   const RowSlice slice = placement.slice_of(rank);
-  if (slice.count > 1) return all.sliced(std::move(keys), slice);
+  if (slice.count > 1) return all.sliced(keys, slice);
   return std::make_unique<RankSource>(all, std::move(keys));
 }
 

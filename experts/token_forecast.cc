@@ -115,8 +115,8 @@ uint64_t TokenForecast::bytes() const {
   uint64_t bytes = tokens_.size() * sizeof(TokenId) +
                    layers_.size() * experts_ * (sizeof(ForeseenUse) + 2 * sizeof(float));
   for (const auto& rows : rows_) {
-    // NOLINTNEXTLINE(bugprone-sizeof-container)
-    for (const auto& row : rows) bytes += sizeof(row) + row.capacity() * sizeof(Share);
+    bytes += rows.capacity() * sizeof(std::vector<Share>);
+    for (const auto& row : rows) bytes += row.capacity() * sizeof(Share);
   }
   return bytes;
 }

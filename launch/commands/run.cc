@@ -256,16 +256,12 @@ class Run {
     report_.ranks = TRY(engine.rank_reports());
     EngineCounters& all = report_.generation.all;
     all.expert_hits = all.expert_misses = all.expert_bytes_read = 0;
-    all.prefetch = {.steps = all.prefetch.steps, .steps_rested = all.prefetch.steps_rested};
+    all.prefetch = {};
     for (const RankReport& rank : report_.ranks) {
       all.expert_hits += rank.expert_hits;
       all.expert_misses += rank.expert_misses;
       all.expert_bytes_read += rank.expert_bytes_read;
-      all.prefetch.started += rank.prefetch.started;
-      all.prefetch.hits += rank.prefetch.hits;
-      all.prefetch.late += rank.prefetch.late;
-      all.prefetch.useful_bytes += rank.prefetch.useful_bytes;
-      all.prefetch.wasted_bytes += rank.prefetch.wasted_bytes;
+      all.prefetch.add(rank.prefetch);
     }
     if (!options_.traffic) return {};
     return write_file_atomically(*options_.traffic, traffic_page(report_.layout, report_.ranks));

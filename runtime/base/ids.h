@@ -12,7 +12,6 @@ using TokenId = int32_t;
 struct ExpertKey {
   uint16_t layer = 0;
   uint16_t expert = 0;
-  // NOLINTNEXTLINE(modernize-use-nullptr)
   auto operator<=>(const ExpertKey&) const = default;
 };
 

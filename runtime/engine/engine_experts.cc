@@ -64,17 +64,8 @@ void add(const ExpertCacheCounters& more, ExpertCacheCounters& sum) {
   sum.bytes_read += more.bytes_read;
   sum.retries += more.retries;
   sum.stall_seconds += more.stall_seconds;
-  sum.prefetch.started += more.prefetch.started;
-  sum.prefetch.hits += more.prefetch.hits;
-  sum.prefetch.late += more.prefetch.late;
-  sum.prefetch.useful_bytes += more.prefetch.useful_bytes;
-  sum.prefetch.wasted_bytes += more.prefetch.wasted_bytes;
-  sum.prefetch.steps += more.prefetch.steps;
-  sum.prefetch.steps_rested += more.prefetch.steps_rested;
-  sum.device.hits += more.device.hits;
-  sum.device.copies += more.device.copies;
-  sum.device.copied_bytes += more.device.copied_bytes;
-  sum.device.copies_failed += more.device.copies_failed;
+  sum.prefetch.add(more.prefetch);
+  sum.device.add(more.device);
   if (sum.layers.size() < more.layers.size()) sum.layers.resize(more.layers.size());
   for (size_t layer = 0; layer < more.layers.size(); ++layer) {
     sum.layers[layer].hits += more.layers[layer].hits;
@@ -86,7 +77,7 @@ void add(const ExpertCacheCounters& more, ExpertCacheCounters& sum) {
 
 std::vector<RankWork> work_of(const std::vector<RankReport>& reports) {
   std::vector<RankWork> work;
-  // NOLINTNEXTLINE(performance-inefficient-vector-operation)
+  work.reserve(reports.size());
   for (const RankReport& report : reports) work.push_back(report.work);
   return work;
 }

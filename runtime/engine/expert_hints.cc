@@ -49,8 +49,8 @@ std::span<uint64_t> ExpertHints::told(uint32_t at, uint32_t rank) {
 void ExpertHints::look(uint32_t at) {
   const std::span<uint64_t> own = told(at, rank_);
   std::ranges::fill(own, 0);
-  // NOLINTNEXTLINE(bugprone-too-small-loop-variable)
-  for (uint16_t expert = 0; expert < present_.size(); ++expert) {
+  for (size_t place = 0; place < present_.size(); ++place) {
+    const auto expert = static_cast<uint16_t>(place);
     const RankSet holders = placement_.holders[at][expert];
     const bool replica = (holders >> rank_ & 1) != 0 && !std::has_single_bit(holders);
     if (replica && cache_->present({layers_[at], expert})) {

@@ -20,9 +20,9 @@ Status SlicedExperts::compute(const Compute& compute, const LeaderRows& rows, Ex
   const bool several = std::ranges::max(tokens_) > 1;
   const CachePath path = several && overflows ? CachePath::kSweep : CachePath::kKeep;
   uint32_t begin = 0;
-  // NOLINTNEXTLINE(bugprone-too-small-loop-variable)
-  for (uint16_t expert = 0; expert < tokens_.size(); ++expert) {
-    if (tokens_[expert] == 0) continue;
+  for (size_t at = 0; at < tokens_.size(); ++at) {
+    if (tokens_[at] == 0) continue;
+    const auto expert = static_cast<uint16_t>(at);
     cache.request(rows.layer, {&expert, 1}, path);
     if (begin == 0) while_reading();
     TRY_STATUS(

@@ -19,6 +19,7 @@
 #include "comm/owner_exchange.h"
 #include "comm/simulated_world.h"
 #include "tests/comm/exchange_scene.h"
+#include "tests/comm/fault_schedules.h"
 
 namespace switchyard {
 namespace {
@@ -225,26 +226,13 @@ SimulatedOptions draw_options(const Scene& scene) {
   if (prng.below(3) == 0) options.out_bytes_per_second = 1e5 + prng.uniform() * 1e7;
   if (prng.below(3) == 0) options.in_bytes_per_second = 1e5 + prng.uniform() * 1e7;
   if (prng.below(2) == 0) options.stall_max_seconds = 1e-3;
-  SimulatedFault& fault = options.fault;
-  fault.kind = Kind{static_cast<uint8_t>(scene.seed % 7)};
-  fault.rank = static_cast<uint32_t>(prng.below(scene.ranks));
-  fault.other = static_cast<uint32_t>((fault.rank + 1 + prng.below(scene.ranks - 1)) % scene.ranks);
   const uint32_t rounds = scene.layers * (scene.splits ? 6 : 3);
+  options.fault = draw_fault(prng, scene.seed, scene.ranks, uint64_t{rounds} * (scene.ranks - 1));
   if (prng.below(4) == 0) {
-    fault.at_seconds = prng.uniform() * 1e-3 * rounds;
-  } else {
-    fault.at_message = 1 + prng.below(uint64_t{rounds} * (scene.ranks - 1));
+    options.fault.at_message = {};
+    options.fault.at_seconds = prng.uniform() * 1e-3 * rounds;
   }
-  fault.delay_seconds = prng.below(2) == 0 ? 0.1 : 1e4;
-  fault.error = {Code::kIo, "cannot read", "expert 7", {}};
   return options;
-}
-
-// Whether the fault may end a rank so. A deadlock is a hang that the simulation noticed.
-bool is_named(const Error& error, const SimulatedFault& fault, uint32_t rank) {
-  if (fault.kind == Kind::kNone || error.what.find("deadlock") != std::string::npos) return false;
-  const bool its_own = fault.kind == Kind::kLeave && rank == fault.rank;
-  return error.where.starts_with("rank ") || (its_own && error.where == fault.error.where);
 }
 
 // One schedule; how many ranks failed.

@@ -16,6 +16,7 @@
 
 #include "comm/simulated_world.h"
 #include "runtime/base/prng.h"
+#include "tests/comm/fault_schedules.h"
 
 namespace switchyard {
 namespace {
@@ -158,20 +159,8 @@ SimulatedOptions draw_options(const Scene& scene) {
   if (prng.below(3) == 0) options.latency_max_seconds = 2e-2;
   if (prng.below(3) == 0) options.out_bytes_per_second = 1e5 + prng.uniform() * 1e7;
   if (prng.below(2) == 0) options.stall_max_seconds = 1e-3;
-  SimulatedFault& fault = options.fault;
-  fault.kind = Kind{static_cast<uint8_t>(scene.seed % 7)};
-  fault.rank = static_cast<uint32_t>(prng.below(scene.ranks));
-  fault.other = static_cast<uint32_t>((fault.rank + 1 + prng.below(scene.ranks - 1)) % scene.ranks);
-  fault.at_message = 1 + prng.below(uint64_t{scene.layers} * 6);
-  fault.delay_seconds = prng.below(2) == 0 ? 0.1 : 1e4;
-  fault.error = {Code::kIo, "cannot read", "expert 7", {}};
+  options.fault = draw_fault(prng, scene.seed, scene.ranks, uint64_t{scene.layers} * 6);
   return options;
-}
-
-bool is_named(const Error& error, const SimulatedFault& fault, uint32_t rank) {
-  if (fault.kind == Kind::kNone || error.what.find("deadlock") != std::string::npos) return false;
-  const bool its_own = fault.kind == Kind::kLeave && rank == fault.rank;
-  return error.where.starts_with("rank ") || (its_own && error.where == fault.error.where);
 }
 
 // One schedule; how many ranks failed.

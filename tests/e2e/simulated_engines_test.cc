@@ -16,6 +16,7 @@
 #include "experts/expert_source.h"
 #include "runtime/base/hash.h"
 #include "runtime/base/prng.h"
+#include "tests/comm/fault_schedules.h"
 #include "tests/e2e/models.h"
 
 namespace switchyard {
@@ -95,20 +96,8 @@ SimulatedOptions draw_options(uint64_t seed, uint32_t ranks) {
   SimulatedOptions options{.seed = seed, .limits = {.silence_seconds = 0.05}};
   if (prng.below(3) == 0) options.out_bytes_per_second = 1e6;
   if (prng.below(2) == 0) options.stall_max_seconds = 1e-3;
-  SimulatedFault& fault = options.fault;
-  fault.kind = Kind{static_cast<uint8_t>(seed % 7)};
-  fault.rank = static_cast<uint32_t>(prng.below(ranks));
-  fault.other = static_cast<uint32_t>((fault.rank + 1 + prng.below(ranks - 1)) % ranks);
-  fault.at_message = 1 + prng.below(60 * (ranks - 1));
-  fault.delay_seconds = prng.below(2) == 0 ? 0.1 : 1e4;
-  fault.error = {Code::kIo, "cannot read", "expert 7", {}};
+  options.fault = draw_fault(prng, seed, ranks, 60 * (ranks - 1));
   return options;
-}
-
-bool is_named(const Error& error, const SimulatedFault& fault, uint32_t rank) {
-  if (fault.kind == Kind::kNone || error.what.find("deadlock") != std::string::npos) return false;
-  const bool its_own = fault.kind == Kind::kLeave && rank == fault.rank;
-  return error.where.starts_with("rank ") || (its_own && error.where == fault.error.where);
 }
 
 // One schedule; how many ranks failed.
