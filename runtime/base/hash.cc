@@ -4,6 +4,9 @@
 // The members of a hash's state: the library has no call that saves it.
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
+#ifdef SWITCHYARD_XXHASH_DISPATCH
+#include <xxh_x86dispatch.h>
+#endif
 
 #include <bit>
 #include <cstring>
