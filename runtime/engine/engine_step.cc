@@ -71,9 +71,12 @@ Status Engine::Impl::lay_rows(const StepPlan& step) {
   own_rows = all_rows;
   for (std::vector<uint64_t>& of_layer : good_owners) of_layer.assign(rows.size(), 0);
   const size_t stride = padded(spec.hidden);
-  for (const uint32_t row : all_rows) {
-    read_row(weights.embedding, static_cast<uint32_t>(rows[row].token), workspace.x + row * stride);
-  }
+  pool.split(static_cast<uint32_t>(rows.size()), spec.hidden, [&](uint32_t first, uint32_t last) {
+    for (uint32_t row = first; row < last; ++row) {
+      read_row(weights.embedding, static_cast<uint32_t>(rows[row].token),
+               workspace.x + row * stride);
+    }
+  });
   return {};
 }
 
