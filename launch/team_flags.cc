@@ -9,6 +9,7 @@
 #include "experts/layer_routes.h"
 #include "experts/replicas.h"
 #include "experts/trace_file.h"
+#include "experts/trace_mapping.h"
 #include "launch/options.h"
 #include "launch/parse.h"
 #include "launch/version.h"
@@ -38,6 +39,7 @@ Result<std::optional<RoutingTrace>> routing_to_learn(const TeamFlags& flags,
   if (trace.shape.layers == spec.router_layers() && trace.shape.experts == spec.moe.experts) {
     return trace;
   }
+  if (flags.map_routing) return map_trace(trace, spec.router_layers(), spec.moe.experts);
   return fail(Code::kBadData,
               fmt::format("records {} layers of {} experts, the model has {} of {}",
                           trace.shape.layers.size(), trace.shape.experts, spec.sparse_layers(),

@@ -54,6 +54,13 @@ struct BenchOptions {
   std::optional<uint64_t> seed;
   std::optional<std::string> replay_routing;
   std::optional<std::string> json;
+
+  // What is learned from is mapped to the model as what is replayed.
+  EngineFlags flags() const {
+    EngineFlags flags = engine;
+    flags.team.map_routing = replay_routing.has_value();
+    return flags;
+  }
 };
 
 // The figures, in the order of the table.
@@ -105,7 +112,7 @@ Result<std::shared_ptr<RoutingReplay>> routing_replay(const BenchOptions& option
 
 // On another rank than 0.
 Result<int> serve_bench(const BenchOptions& options, Console& console) {
-  return serve_rank(options.engine, options.model, console,
+  return serve_rank(options.flags(), options.model, console,
                     [&](ModelSource& source, EngineOptions& engine) -> Status {
                       engine.replay = TRY(routing_replay(options, source, console));
                       return {};
@@ -152,7 +159,7 @@ class Bench {
     TRY_STATUS(prepare_probes());
     const uint32_t context = std::max(prompt_, kDecodePrompt + std::max(tokens_, kWarmTokens));
     engine_options_ =
-        TRY(engine_options(options_.engine, *source_, context,
+        TRY(engine_options(options_.flags(), *source_, context,
                            options_.engine.memory ? probe_bytes() : 0, console_.world));
     engine_options_.sequences = batch_;
     engine_options_.replay = replay;

@@ -31,6 +31,8 @@ class RoutingReplay {
   bool has_answers(RouterQuery query) const;
 
   void begin_step(std::span<const StepRow> rows);
+  // The recorded id of what the `row`-th of the step's rows stands for; -1: there is none.
+  TokenId token(size_t row) const { return rows_[row].step->tokens[rows_[row].token]; }
   // The step's routes at `layer` of the model, [rows, top-k].
   void route(uint32_t layer, std::span<RoutedExpert> routed) const;
   // What the router of the `at`-th layer that has one answered, [rows, width]; empty where it was

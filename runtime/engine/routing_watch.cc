@@ -80,11 +80,11 @@ void RoutingWatch::begin_step(std::span<const StepRow> rows) {
   if (!foresight_ && !forecast_) return;
   std::vector<TokenId> tokens;
   std::vector<uint32_t> requests;
-  for (const StepRow& row : rows) {
-    tokens.push_back(row.token);
-    requests.push_back(request_of_[static_cast<uint32_t>(row.sequence)]);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    tokens.push_back(replay_ != nullptr ? replay_->token(i) : rows[i].token);
+    requests.push_back(request_of_[static_cast<uint32_t>(rows[i].sequence)]);
   }
-  if (forecast_ && replay_ == nullptr) {  // replayed routes are not these tokens'
+  if (forecast_) {
     forecast_->foretell(tokens, foreseen_);
     cache_->foresee(foreseen_);
     if (foresight_) foresight_->foresee(foreseen_);
