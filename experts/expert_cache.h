@@ -37,7 +37,8 @@ struct ExpertCacheOptions {
   std::function<std::unique_ptr<ReadQueue>(std::span<std::byte> slab)> make_queue = {};
   // Puts a faulty or slower drive before the real one; empty: nothing.
   std::function<std::unique_ptr<ReadQueue>(std::unique_ptr<ReadQueue>)> wrap_queue = {};
-  std::function<double()> now_seconds = {};  // empty: the steady clock
+  std::function<double()> now_seconds = {};              // empty: the steady clock
+  std::function<void(uint64_t bytes)> on_checksum = {};  // ExpertLoader
   // Where experts lie above the slots; the processor can read its memory, and it outlives the
   // cache. Null: nowhere.
   Device* device = nullptr;

@@ -148,14 +148,22 @@ uint32_t ExpertLoader::chunks(const Load& load) const {
   return static_cast<uint32_t>(count);
 }
 
+// Guesses are, once they are wanted; but what is staged goes to its slot at once.
+bool ExpertLoader::to_be_verified(const Load& load) const {
+  return load.urgency == Urgency::kDemand || !source_.direct();
+}
+
+void ExpertLoader::hash(Load& load, uint64_t bytes) {
+  load.hasher.update(load.target.subspan(load.bytes_hashed, bytes));
+  load.bytes_hashed += bytes;
+  if (checksum_taken_) checksum_taken_(bytes);
+}
+
 // Checksums are taken while further chunks are under way, in the order of the bytes.
-void ExpertLoader::hash_landed(Load& load, const ReadOp& op) const {
-  load.landed[op.tag >> 32] = op.bytes_needed;
+void ExpertLoader::hash_landed(Load& load) {
   for (; load.chunks_hashed < load.landed.size() && load.landed[load.chunks_hashed] > 0;
        ++load.chunks_hashed) {
-    const uint32_t bytes = load.landed[load.chunks_hashed];
-    load.hasher.update(load.target.subspan(load.bytes_hashed, bytes));
-    load.bytes_hashed += bytes;
+    hash(load, load.landed[load.chunks_hashed]);
   }
 }
 
@@ -170,7 +178,8 @@ void ExpertLoader::take_in(std::span<ReadOp* const> done) {
       std::erase(to_offer(load.urgency), index);
       load.piece = load.pieces.size();
     }
-    if (source_.direct() && load.status && !load.abandoned) hash_landed(load, *op);
+    if (source_.direct()) load.landed[op->tag >> 32] = op->bytes_needed;
+    if (to_be_verified(load) && load.status && !load.abandoned) hash_landed(load);
     if (load.reads_in_flight == 0 && load.all_offered()) read_.push_back(index);
     free_ops_.push_back(op);
   }
@@ -209,7 +218,8 @@ Status ExpertLoader::wait() {
   return {};
 }
 
-Status ExpertLoader::finish(const Load& load) {
+Status ExpertLoader::finish(Load& load) {
+  hash_landed(load);  // what landed as a guess
   staged_.clear();
   uint64_t at = 0;
   for (const ExpertPiece& piece : load.pieces) {
@@ -230,7 +240,8 @@ std::optional<LoadEnd> ExpertLoader::take() {
       .key = load.key, .slot = load.slot, .urgency = load.urgency, .abandoned = load.abandoned};
   for (const ExpertPiece& piece : load.pieces) end.bytes += piece.bytes;
   end.status = std::move(load.status);
-  if (end.status && !end.abandoned) end.status = finish(load);
+  end.verified = end.status && !end.abandoned && to_be_verified(load);
+  if (end.verified) end.status = finish(load);
   if (spans_ != nullptr) {
     const char* why = load.urgency == Urgency::kDemand ? "" : " ahead";
     spans_->add(track_ + index, fmt::format("read {}.{}{}", end.key.layer, end.key.expert, why),
@@ -239,6 +250,16 @@ std::optional<LoadEnd> ExpertLoader::take() {
   load.slot = {};
   free_loads_.push_back(index);
   return end;
+}
+
+Status ExpertLoader::verify(ExpertKey key, std::span<std::byte> memory) {
+  CHECK(source_.direct());
+  Load load;
+  load.key = key;
+  load.memory = load.target = memory;
+  load.pieces = source_.pieces(key);
+  for (const ExpertPiece& piece : load.pieces) hash(load, piece.bytes);
+  return finish(load);
 }
 
 }  // namespace switchyard

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -27,11 +28,13 @@ struct LoadEnd {
   Urgency urgency = Urgency::kDemand;
   bool abandoned = false;  // nobody wants it: the slot holds nothing
   Status status{};         // of reading and of ExpertSource::finish(), naming layer and expert
+  bool verified = true;    // what was read; false: finish() is verify()'s
 };
 
 // Turns experts into page-aligned chunks of reads, as many at once as the queue takes, and into
 // kernel-ready slots. Demand goes first, in the order of start(); speculation when next to nothing
-// else is in flight, a few chunks at a time. Retries nothing. One thread.
+// else is in flight, a few chunks at a time; no checksum is taken of what may never be wanted.
+// Retries nothing. One thread.
 class ExpertLoader {
  public:
   static constexpr uint32_t kSpeculativeReads = 2;  // speculation goes while fewer are in flight
@@ -43,6 +46,10 @@ class ExpertLoader {
 
   // Records every load, each place of a load a track from `track` on. `spans` outlives the loader.
   void record(Spans& spans, uint32_t track);
+  // Calls this whenever a checksum was taken of so many bytes: simulations let time go by there.
+  void on_checksum(std::function<void(uint64_t bytes)> taken) {
+    checksum_taken_ = std::move(taken);
+  }
 
   // Speculation leaves half of the room to demand.
   bool has_room(Urgency urgency = Urgency::kDemand) const;
@@ -70,6 +77,8 @@ class ExpertLoader {
   // Makes kernel-ready an expert whose reads are all done, if there is one. Does not block, but
   // works at the speed of memory.
   std::optional<LoadEnd> take();
+  // What take() left unverified, read to `memory`: ExpertSource::finish(), at the speed of memory.
+  Status verify(ExpertKey key, std::span<std::byte> memory);
 
  private:
   struct Load {
@@ -99,13 +108,16 @@ class ExpertLoader {
   uint32_t load_of(SlotIndex slot) const;
   void prepare(Load& load, ReadOp& op) const;
   void take_in(std::span<ReadOp* const> done);
-  void hash_landed(Load& load, const ReadOp& op) const;
+  bool to_be_verified(const Load& load) const;
+  void hash(Load& load, uint64_t bytes);
+  void hash_landed(Load& load);
   uint32_t chunks(const Load& load) const;
   Error in_oldest_load(Error error) const;
-  Status finish(const Load& load);
+  Status finish(Load& load);
 
   Spans* spans_ = nullptr;
   uint32_t track_ = 0;
+  std::function<void(uint64_t bytes)> checksum_taken_;
   const ExpertSource& source_;
   const std::span<std::byte> staging_;
   const uint32_t chunk_bytes_;

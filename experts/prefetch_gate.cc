@@ -12,6 +12,8 @@ constexpr double kFading = 0.95;        // of bytes that became useful or were w
 constexpr double kTrustFading = 0.998;  // of promises and what became of them, a step
 constexpr double kEvidenceMin = 4;      // jobs' worth of promises before judging
 constexpr double kTrustPrior = 4;       // jobs' worth of trust at first
+// Of what wrong guesses evict, so much has to be read again that would not have been.
+constexpr double kRegretted = 0.3;
 
 void mix_in(double& mean, double value) { mean += (mean == 0 ? 1 : kNewer) * (value - mean); }
 
@@ -54,7 +56,8 @@ bool PrefetchGate::admit(const Job& job) {
   const double saved = probability * hidden;
   const double committed = static_cast<double>(bytes_committed_) / bytes_per_second_;
   const double delay = std::max(hidden, std::min(committed, read_seconds));
-  const double cost = (1 - probability) * (delay * busy_ + overhead_seconds_);
+  const double cost =
+      (1 - probability) * (delay * busy_ + overhead_seconds_ + kRegretted * read_seconds);
   if (saved <= cost) return false;
   bytes_left_ -= job.bytes;
   return true;

@@ -40,12 +40,17 @@ void Prefetcher::start(std::span<const PrefetchJob> jobs) {
   }
 }
 
+bool Prefetcher::unverified(SlotIndex slot) const {
+  const auto& unused = unused_[slot.value];
+  return unused && !unused->verified;
+}
+
 void Prefetcher::use(SlotIndex slot) {
-  const auto promise = std::exchange(unused_[slot.value], std::nullopt);
-  if (!promise) return;
+  const auto unused = std::exchange(unused_[slot.value], std::nullopt);
+  if (!unused) return;
   counters_.hits += 1;
   counters_.useful_bytes += expert_bytes_;
-  gate_.useful(*promise, expert_bytes_);
+  gate_.useful(unused->promise, expert_bytes_);
 }
 
 // The job of `slot`, which is on its way, taken off the list.
@@ -71,15 +76,15 @@ void Prefetcher::waste(const PrefetchGate::Promise& promise, uint64_t bytes) {
 }
 
 void Prefetcher::taken(SlotIndex slot) {
-  const auto promise = std::exchange(unused_[slot.value], std::nullopt);
-  if (promise) waste(*promise, expert_bytes_);
+  const auto unused = std::exchange(unused_[slot.value], std::nullopt);
+  if (unused) waste(unused->promise, expert_bytes_);
 }
 
 void Prefetcher::landed(const LoadEnd& end) {
   const Job job = extract(end.slot);
   if (end.status) {
     pool_.loaded(end.slot);
-    unused_[end.slot.value] = job.promise;
+    unused_[end.slot.value] = {.promise = job.promise, .verified = end.verified};
   } else {
     pool_.load_failed(end.slot);  // demand will try again, should it come
     waste(job.promise, expert_bytes_);

@@ -52,11 +52,13 @@ class Prefetcher {
   // Starts the jobs that are worth it, in this order.
   void start(std::span<const PrefetchJob> jobs);
 
+  // The expert in `slot`, resident, was read ahead and its checksum not taken yet.
+  bool unverified(SlotIndex slot) const;
   // The expert in `slot`, resident, is wanted.
   void use(SlotIndex slot);
   // The expert on its way to `slot` is wanted now.
   void promote(SlotIndex slot);
-  // `slot` was taken for another expert.
+  // `slot` was taken for another expert, or what it held is not worth having.
   void taken(SlotIndex slot);
   // A speculative load came to its end.
   void landed(const LoadEnd& end);
@@ -74,6 +76,11 @@ class Prefetcher {
     uint16_t layer = 0;
     PrefetchGate::Promise promise;
   };
+  // An expert that is resident because of a prefetch and was not wanted yet.
+  struct Unused {
+    PrefetchGate::Promise promise;
+    bool verified = false;
+  };
   Job extract(SlotIndex slot);
   void drop(SlotIndex slot);
   void waste(const PrefetchGate::Promise& promise, uint64_t bytes);
@@ -83,8 +90,7 @@ class Prefetcher {
   const uint64_t expert_bytes_;
   PrefetchGate gate_;
   std::vector<Job> on_their_way_;
-  // [slots] of an expert that is resident because of a prefetch and was not wanted yet.
-  std::vector<std::optional<PrefetchGate::Promise>> unused_;
+  std::vector<std::optional<Unused>> unused_;  // [slots]
   PrefetchCounters counters_;
 };
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <functional>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -66,33 +65,6 @@ class NoSource final : public ExpertSource {
   ExpertLayout layout_;
 };
 
-// A drive in time alone. Checksums of what it gives back take time too, that of their reader.
-class VerifiedReads final : public ReadQueue {
- public:
-  // `pass` lets so many seconds go by on the clock of `model`.
-  VerifiedReads(uint32_t depth, DriveModel model, double seconds_per_byte,
-                std::function<void(double seconds)> pass)
-      : drive_(nullptr, depth, std::move(model)),
-        seconds_per_byte_(seconds_per_byte),
-        pass_(std::move(pass)) {}
-
-  std::string_view name() const override { return drive_.name(); }
-  uint32_t depth() const override { return drive_.depth(); }
-  uint32_t in_flight() const override { return drive_.in_flight(); }
-  bool offer(ReadOp& op) override { return drive_.offer(op); }
-  Status submit() override { return drive_.submit(); }
-  Result<std::span<ReadOp* const>> reap(uint32_t count_min, double timeout_seconds) override {
-    const auto done = TRY(drive_.reap(count_min, timeout_seconds));
-    for (const ReadOp* op : done) pass_(op->bytes_needed * seconds_per_byte_);
-    return done;
-  }
-
- private:
-  RatedQueue drive_;
-  const double seconds_per_byte_;
-  const std::function<void(double)> pass_;
-};
-
 class Simulation {
  public:
   Simulation(const RoutingTrace& trace, const SimulationOptions& options)
@@ -135,9 +107,11 @@ class Simulation {
                        .latency_seconds = options_.latency_seconds};
       drive.now_seconds = [this] { return now_; };
       drive.sleep_until = [this](double until) { now_ = std::max(now_, until); };
-      const double per_byte = options_.verify_seconds / static_cast<double>(source_.expert_bytes());
-      return std::make_unique<VerifiedReads>(cache.queue_depth, std::move(drive), per_byte,
-                                             [this](double seconds) { now_ += seconds; });
+      return std::make_unique<RatedQueue>(nullptr, cache.queue_depth, std::move(drive));
+    };
+    cache.on_checksum = [this](uint64_t bytes) {
+      now_ += options_.verify_seconds * static_cast<double>(bytes) /
+              static_cast<double>(source_.expert_bytes());
     };
     add_device(cache);
     cache_ = TRY(ExpertCache::create(source_, cache));

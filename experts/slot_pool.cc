@@ -120,6 +120,7 @@ std::optional<SlotIndex> SlotPool::victim(Victims victims) const {
 }
 
 void SlotPool::evict(SlotIndex slot) {
+  CHECK(slots_[slot.value].leases == 0);
   const uint32_t place = slots_[slot.value].place;
   mark(slot, Residency::kDraining);
   slot_of_[place] = KeyIndex::kNone;

@@ -61,6 +61,7 @@ class SlotPool {
   std::optional<SlotIndex> victim(Victims victims) const;
   void loaded(SlotIndex slot);       // the expert is in it, whole and verified
   void load_failed(SlotIndex slot);  // nothing writes there any more
+  void evict(SlotIndex slot);        // a resident one without leases
   // Nobody waits for what is being loaded there: the expert counts as absent and may be loaded
   // elsewhere, while the slot is in use until load_failed().
   void disown(SlotIndex slot);
@@ -82,7 +83,6 @@ class SlotPool {
     Residency residency = Residency::kAbsent;
   };
   void mark(SlotIndex slot, Residency to);
-  void evict(SlotIndex slot);
   std::optional<SlotIndex> take_empty(Victims victims);
 
   std::span<std::byte> memory_;

@@ -71,7 +71,9 @@ class ExpertCacheTest : public testing::TestWithParam<bool> {
     options.queue_depth = depth;
     options.prefetch_bytes_per_step = 1 << 20;
     options.now_seconds = [this] { return std::chrono::duration<double>(clock_.now).count(); };
-    options.make_queue = [this, plan, depth](std::span<std::byte>) {
+    options.on_checksum = [this](uint64_t bytes) { hashed_ += bytes; };
+    options.make_queue = [this, plan, depth](std::span<std::byte> slab) {
+      slab_ = slab;
       auto queue = std::make_unique<SimulatedQueue>(depth, plan, clock_);
       queue_ = queue.get();
       return queue;
@@ -79,8 +81,30 @@ class ExpertCacheTest : public testing::TestWithParam<bool> {
     return *ExpertCache::create(source, options);
   }
 
+  // Filled, and the drive was idle for a while: reading ahead is worth it.
+  std::unique_ptr<ExpertCache> make_eager(const TestModel& model, const ExpertSource& source) {
+    auto cache = make(source, 8, {.latency_min = microseconds(100)}, 8, 8);
+    EXPECT_TRUE(cache->fill({}));
+    EXPECT_TRUE(run(model, *cache, 0, {0}));
+    clock_.now += microseconds(1000);
+    EXPECT_TRUE(run(model, *cache, 1, {0}));
+    cache->reset_counters();
+    hashed_ = 0;
+    return cache;
+  }
+
+  void read_ahead(ExpertCache& cache, const std::vector<PrefetchJob>& jobs) {
+    cache.prefetch(jobs);
+    while (queue_->in_flight() > 0) {
+      clock_.now += microseconds(200);
+      cache.pump();
+    }
+  }
+
   ManualClock clock_;
   SimulatedQueue* queue_ = nullptr;
+  std::span<std::byte> slab_;
+  uint64_t hashed_ = 0;
 };
 
 INSTANTIATE_TEST_SUITE_P(Sources, ExpertCacheTest, testing::Bool(),
@@ -303,18 +327,8 @@ TEST_P(ExpertCacheTest, NothingWrongIsEverHandedOut) {
 TEST_P(ExpertCacheTest, PrefetchedExpertsAreHits) {
   TestModel model({});
   const auto experts = source(model);
-  const auto cache = make(*experts, 8, {.latency_min = microseconds(100)}, 8, 8);
-  ASSERT_TRUE(cache->fill({}));  // the drive's rate is known from it
-  ASSERT_TRUE(run(model, *cache, 0, {0}));
-  clock_.now += microseconds(1000);  // of computing, in which the drive is idle
-  ASSERT_TRUE(run(model, *cache, 1, {0}));
-  cache->reset_counters();
-  const std::vector<PrefetchJob> jobs = {{{2, 3}, 0.9, 1}, {{2, 4}, 0.9, 1}};
-  cache->prefetch(jobs);
-  while (queue_->in_flight() > 0) {
-    clock_.now += microseconds(200);
-    cache->pump();
-  }
+  const auto cache = make_eager(model, *experts);
+  read_ahead(*cache, {{{2, 3}, 0.9, 1}, {{2, 4}, 0.9, 1}});
   EXPECT_EQ(*run(model, *cache, 2, {3}), Experts{3});
   EXPECT_EQ(cache->counters().hits, 1u);
   EXPECT_EQ(cache->counters().prefetch.started, 2u);
@@ -323,6 +337,28 @@ TEST_P(ExpertCacheTest, PrefetchedExpertsAreHits) {
   EXPECT_EQ(*run(model, *cache, 1, {7}), Experts{7});
   EXPECT_EQ(cache->counters().misses, 1u);
   EXPECT_EQ(cache->counters().prefetch.late, 1u);
+}
+
+// A checksum is taken of what is wanted, then; what was damaged on its way is read again.
+TEST_P(ExpertCacheTest, WhatIsReadAheadIsVerifiedWhenItIsWanted) {
+  if (!packed()) GTEST_SKIP() << "what is staged is verified when it goes to its slot";
+  TestModel model({});
+  const auto experts = source(model);
+  const auto cache = make_eager(model, *experts);
+  read_ahead(*cache, {{{2, 3}, 0.9, 1}, {{2, 4}, 0.9, 1}});
+  const std::vector<std::byte> truth = model.kernel_ready({2, 4});
+  EXPECT_EQ(cache->counters().bytes_read, 2 * truth.size());
+  EXPECT_EQ(hashed_, 0u);
+  const auto at = std::ranges::search(slab_, truth);
+  ASSERT_EQ(at.size(), truth.size());
+  at.back() ^= std::byte{1};
+  EXPECT_EQ(sorted(*run(model, *cache, 2, {3, 4})), (Experts{3, 4}));
+  EXPECT_EQ(hashed_, 3 * truth.size());
+  EXPECT_EQ(cache->counters().hits, 1u);
+  EXPECT_EQ(cache->counters().misses, 1u);
+  EXPECT_EQ(cache->counters().retries, 0u) << "a guess's failure is none of demand's";
+  EXPECT_EQ(cache->counters().prefetch.hits, 1u);
+  EXPECT_EQ(cache->counters().prefetch.wasted_bytes, truth.size());
 }
 
 // A sweep over many experts leaves what was resident before, but for the few slots it goes through.
