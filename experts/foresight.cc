@@ -12,9 +12,7 @@ namespace {
 constexpr float kBeliefAtFirst = 0.5F;
 constexpr float kNewer = 0.05F;          // weight of the latest guess in a belief
 constexpr float kProbabilityMin = 0.1F;  // below it, neither read nor kept
-// What tokens foretell: how probable it has to be, and how many layers ahead it is told at most.
-constexpr float kForeseenMin = 0.5F;
-constexpr uint32_t kForeseenLayers = 6;
+constexpr uint32_t kForeseenLayers = 6;  // so far ahead is told at most what tokens foretell
 
 }  // namespace
 
@@ -78,10 +76,14 @@ void Foresight::ask(Horizon horizon, uint32_t layer, uint32_t layers_ahead) {
 
 void Foresight::foresee(std::span<const ForeseenUse> uses) {
   foreseen_.clear();
+  const auto add = [&](ExpertKey key, double probability, ptrdiff_t layers_ahead) {
+    if (probability < kProbabilityMin) return;
+    foreseen_.push_back({key, probability, static_cast<uint32_t>(layers_ahead)});
+  };
   for (const ForeseenUse& use : uses) {
-    if (use.now < kForeseenMin) continue;
-    const auto at = std::ranges::lower_bound(layers_, use.key.layer) - layers_.begin();
-    foreseen_.push_back({use.key, use.now, static_cast<uint32_t>(at) + 1});
+    const auto ahead = std::ranges::lower_bound(layers_, use.key.layer) - layers_.begin() + 1;
+    add(use.key, use.now, ahead);
+    add(use.key, use.later, ahead + std::ssize(layers_));
   }
   std::ranges::stable_sort(foreseen_, std::greater(), &PrefetchJob::probability);
 }

@@ -49,8 +49,8 @@ class Foresight {
   // What routers are to be asked, the control included.
   std::vector<RouterQuery> queries() const;
 
-  // Before begin_step(): what its tokens foretell of all layers, by their ids alone
-  // (TokenForecast). What is probable is guessed from far ahead.
+  // Before begin_step(): what its tokens foretell of all layers and the next step's, by their ids
+  // alone (TokenForecast).
   void foresee(std::span<const ForeseenUse> uses);
 
   // The verbs of a step in their order; each returns jobs for the cache (valid until the next

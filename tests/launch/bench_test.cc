@@ -128,6 +128,19 @@ TEST_F(BenchCommandTest, RoutesAsATraceDoes) {
   EXPECT_EQ(run({"bench", kFixture, "--replay-routing", kFixture + "/config.json"}).code, 65);
 }
 
+// What is learned from may be of another model where what is replayed may be.
+TEST_F(BenchCommandTest, LearnsForAReplayFromAMappedTrace) {
+  const std::string trace = std::string(SWITCHYARD_TEST_DATA) + "/traces/qwen3-30b-a3b.csv";
+  const std::vector<std::string> learning = {
+      "bench", kFixture, "--prompt", "4", "-n", "3", "--repeat", "1", "--learn-routing", trace};
+  std::vector<std::string> replaying = learning;
+  replaying.insert(replaying.end(), {"--replay-routing", trace});
+  EXPECT_EQ(run(replaying).code, 0);
+  const Answer refused = run(learning);
+  EXPECT_EQ(refused.code, 65);
+  EXPECT_THAT(refused.err, HasSubstr("records 48 layers of 128 experts"));
+}
+
 TEST_F(BenchCommandTest, RefusesWhatItCannotMeasure) {
   EXPECT_EQ(run({"bench", kFixture, "--layout", "D"}).code, 2);
   EXPECT_EQ(run({"bench", kFixture, "--prompt", "1000000"}).code, 2);
