@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -179,7 +180,10 @@ class Simulation {
     const ExpertCacheCounters before = cache_->counters();
     const double began = now_;
     if (options_.forecast != nullptr) {
-      options_.forecast->foretell({&step.tokens[token], 1}, foreseen_);
+      TokenId& before = before_.try_emplace(step.request, -1).first->second;
+      const TokenContext context{before, step.tokens[token]};
+      before = context.token;
+      options_.forecast->foretell({&context, 1}, foreseen_);
       cache_->foresee(foreseen_);
       if (foresight_) foresight_->foresee(foreseen_);
     }
@@ -251,6 +255,7 @@ class Simulation {
   const uint64_t scale_;
   const NoSource source_;
   double now_ = 0;
+  std::map<uint32_t, TokenId> before_;  // the last token of each request
   std::vector<ForeseenUse> foreseen_;
   std::unique_ptr<Foresight> foresight_;
   std::optional<SimulatedDevice> device_;

@@ -9,10 +9,12 @@
 namespace switchyard {
 namespace {
 
-constexpr size_t kTokensKept = 8192;
-constexpr uint32_t kWidth = 2;         // experts kept of a layer, for each of top-k
-constexpr double kShareMin = 1 / 32.;  // of those
-constexpr double kPrior[] = {2, 8};    // tokens' worth of the mean beside a token's own uses
+constexpr size_t kContextsKept = 8192;  // of single tokens, and of pairs
+constexpr uint32_t kWidth = 2;          // experts kept of a layer, for each of top-k
+constexpr double kShareMin = 1 / 32.;   // of those
+constexpr double kPrior[] = {2, 8};     // tokens' worth of the mean beside a token's own uses
+
+TokenContext alone(TokenContext context) { return {.token = context.token}; }
 
 // The places with the highest shares, at most `most`, none below kShareMin.
 std::vector<uint32_t> highest(std::span<const double> shares, size_t most) {
@@ -26,12 +28,13 @@ std::vector<uint32_t> highest(std::span<const double> shares, size_t most) {
 
 }  // namespace
 
-// A token of the trace; what followed it in its request.
+// A token of the trace; what followed it in its request, and the rows that it counts in.
 struct TokenForecast::Seen {
-  TokenId token = -1;
+  TokenContext context;
   const RoutingStep* step = nullptr;
   size_t at = 0;
   std::optional<size_t> next = std::nullopt;
+  std::vector<size_t> rows = {};
 };
 
 std::vector<TokenForecast::Seen> TokenForecast::tokens_of(const RoutingTrace& trace) {
@@ -40,31 +43,44 @@ std::vector<TokenForecast::Seen> TokenForecast::tokens_of(const RoutingTrace& tr
   for (const RoutingStep& step : trace.steps) {
     for (size_t at = 0; at < step.tokens.size(); ++at) {
       const auto [before, first] = last.try_emplace(step.request, seen.size());
-      if (!first) seen[before->second].next = seen.size();
+      TokenContext context{.token = step.tokens[at]};
+      if (!first) {
+        context.before = seen[before->second].context.token;
+        seen[before->second].next = seen.size();
+      }
       before->second = seen.size();
-      seen.push_back({step.tokens[at], &step, at});
+      seen.push_back({context, &step, at});
     }
   }
   return seen;
 }
 
-void TokenForecast::choose_tokens(const std::vector<Seen>& seen) {
-  std::map<TokenId, uint64_t> counts;
+// The most frequent of what `of` makes of contexts, unless that has no token.
+template <class Of>
+void TokenForecast::choose_contexts(const std::vector<Seen>& seen, uint64_t times_min,
+                                    const Of& of) {
+  std::map<TokenContext, uint64_t> counts;
   for (const Seen& one : seen) {
-    if (one.token >= 0) counts[one.token] += 1;
+    const TokenContext context = of(one.context);
+    if (context.token >= 0) counts[context] += 1;
   }
-  std::vector<std::pair<TokenId, uint64_t>> often(counts.begin(), counts.end());
-  std::ranges::stable_sort(often, std::ranges::greater(), &std::pair<TokenId, uint64_t>::second);
-  if (often.size() > kTokensKept) often.resize(kTokensKept);
-  for (const auto& [token, count] : often) tokens_.push_back(token);
-  std::ranges::sort(tokens_);
+  std::vector<std::pair<TokenContext, uint64_t>> often(counts.begin(), counts.end());
+  std::erase_if(often, [&](const auto& counted) { return counted.second < times_min; });
+  std::ranges::stable_sort(often, std::ranges::greater(),
+                           &std::pair<TokenContext, uint64_t>::second);
+  if (often.size() > kContextsKept) often.resize(kContextsKept);
+  for (const auto& [context, count] : often) contexts_.push_back(context);
 }
 
 TokenForecast::TokenForecast(const RoutingTrace& trace)
     : layers_(trace.shape.layers), experts_(trace.shape.experts) {
-  const std::vector<Seen> seen = tokens_of(trace);
-  choose_tokens(seen);
-  for (auto& rows : rows_) rows.resize(tokens_.size() + 1);
+  std::vector<Seen> seen = tokens_of(trace);
+  choose_contexts(seen, 1, [](TokenContext context) { return alone(context); });
+  choose_contexts(
+      seen, 2, [](TokenContext context) { return context.before >= 0 ? context : TokenContext{}; });
+  std::ranges::sort(contexts_);
+  for (Seen& one : seen) one.rows = rows_of(one.context);
+  for (auto& rows : rows_) rows.resize(contexts_.size() + 1);
   for (size_t layer = 0; layer < layers_.size(); ++layer) {
     learn(trace, layer, seen, kNow);
     learn(trace, layer, seen, kLater);
@@ -73,46 +89,60 @@ TokenForecast::TokenForecast(const RoutingTrace& trace)
   }
 }
 
-size_t TokenForecast::row_of(TokenId token) const {
-  const auto found = std::ranges::lower_bound(tokens_, token);
-  const bool known = found != tokens_.end() && *found == token;
-  return known ? static_cast<size_t>(found - tokens_.begin()) : tokens_.size();
+// Those that tell of it, the most telling first and the mean last.
+std::vector<size_t> TokenForecast::rows_of(TokenContext context) const {
+  std::vector<size_t> rows;
+  for (const TokenContext known : {context, alone(context)}) {
+    const auto found = std::ranges::lower_bound(contexts_, known);
+    const auto row = static_cast<size_t>(found - contexts_.begin());
+    if (found == contexts_.end() || *found != known) continue;
+    if (rows.empty() || rows.back() != row) rows.push_back(row);
+  }
+  rows.push_back(contexts_.size());
+  return rows;
 }
 
+// What comes later is told by single tokens alone: pairs tell no more of it.
 void TokenForecast::learn(const RoutingTrace& trace, size_t layer, const std::vector<Seen>& seen,
                           Horizon horizon) {
-  // [tokens and the mean, experts] uses, behind each row of how many tokens.
-  const size_t stride = experts_ + 1;
-  std::vector<double> uses((tokens_.size() + 1) * stride);
+  // [contexts and the mean, experts] uses, behind each row of how many tokens; then shares.
+  const size_t stride = experts_ + 1, mean = contexts_.size();
+  std::vector<double> uses((mean + 1) * stride);
   for (const Seen& one : seen) {
     const Seen* used = horizon == kNow ? &one : one.next ? &seen[*one.next] : nullptr;
     if (used == nullptr) continue;
     const auto route = used->step->at(trace.shape, layer, used->at);
     if (route.empty()) continue;
-    for (const size_t row : {row_of(one.token), tokens_.size()}) {
+    for (const size_t row : one.rows) {
       for (const RoutedExpert& routed : route) uses[row * stride + routed.expert] += 1;
       uses[row * stride + experts_] += 1;
-      if (row == tokens_.size()) break;  // a token that is not kept counts once
     }
   }
-  const auto mean = std::span(uses).last(stride);
-  const double all = std::max(mean.back(), 1.0);
-  std::vector<double> shares(experts_);
-  for (size_t row = 0; row <= tokens_.size(); ++row) {
-    const auto own = std::span(uses).subspan(row * stride, stride);
-    for (uint32_t expert = 0; expert < experts_; ++expert) {
-      shares[expert] =
-          (own[expert] + kPrior[horizon] * mean[expert] / all) / (own.back() + kPrior[horizon]);
-    }
-    for (const uint32_t expert : highest(shares, size_t{kWidth} * trace.shape.top_k)) {
+  const auto row_at = [&](size_t row) { return std::span(uses).subspan(row * stride, stride); };
+  const auto keep = [&](size_t row) {
+    const size_t most = size_t{kWidth} * trace.shape.top_k;
+    for (const uint32_t expert : highest(row_at(row).first(experts_), most)) {
       rows_[horizon][row].push_back({{trace.shape.layers[layer], static_cast<uint16_t>(expert)},
-                                     static_cast<uint8_t>(std::lround(255 * shares[expert]))});
+                                     static_cast<uint8_t>(std::lround(255 * row_at(row)[expert]))});
     }
+  };
+  const double all = std::max(row_at(mean).back(), 1.0);
+  for (double& count : row_at(mean).first(experts_)) count /= all;
+  keep(mean);
+  for (size_t row = 0; row < mean; ++row) {
+    if (is_pair(row) && horizon == kLater) break;
+    const auto own = row_at(row);
+    const auto prior = row_at(is_pair(row) ? rows_of(alone(contexts_[row])).front() : mean);
+    for (uint32_t expert = 0; expert < experts_; ++expert) {
+      own[expert] =
+          (own[expert] + kPrior[horizon] * prior[expert]) / (own.back() + kPrior[horizon]);
+    }
+    keep(row);
   }
 }
 
 uint64_t TokenForecast::bytes() const {
-  uint64_t bytes = tokens_.size() * sizeof(TokenId) +
+  uint64_t bytes = contexts_.size() * sizeof(TokenContext) +
                    layers_.size() * experts_ * (sizeof(ForeseenUse) + 2 * sizeof(float));
   for (const auto& rows : rows_) {
     bytes += rows.capacity() * sizeof(std::vector<Share>);
@@ -131,7 +161,7 @@ void TokenForecast::add(const std::vector<Share>& row, Horizon horizon,
   }
 }
 
-void TokenForecast::foretell(std::span<const TokenId> tokens,
+void TokenForecast::foretell(std::span<const TokenContext> tokens,
                              std::vector<ForeseenUse>& uses) const {
   uses.clear();
   if (tokens.size() > kTokensMax) return;
@@ -140,9 +170,9 @@ void TokenForecast::foretell(std::span<const TokenId> tokens,
       uses.push_back({{layer, static_cast<uint16_t>(expert)}, 0, 0});
     }
   }
-  for (const TokenId token : tokens) {
-    add(rows_[kNow][row_of(token)], kNow, uses);
-    add(rows_[kLater][row_of(token)], kLater, uses);
+  for (const TokenContext context : tokens) {
+    add(rows_[kNow][rows_of(context).front()], kNow, uses);
+    add(rows_[kLater][rows_of(alone(context)).front()], kLater, uses);
   }
   std::erase_if(uses, [](const ForeseenUse& use) { return use.now == 0 && use.later == 0; });
 }

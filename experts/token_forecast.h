@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -10,19 +11,27 @@
 
 namespace switchyard {
 
-// Which experts a token will need in all layers, and which the one after it, by the token's id
-// alone: learned from a routing trace with ids. Known before a token's first layer, it tells an
-// eviction policy what is worth keeping. Any thread; never blocks.
+// A token and the one before it in its sequence; -1: there is none, or it is not known.
+struct TokenContext {
+  TokenId before = -1;
+  TokenId token = -1;
+  auto operator<=>(const TokenContext&) const = default;
+};
+
+// Which experts a token will need in all layers, and which the one after it, by its id and that of
+// the one before: learned from a routing trace with ids. Known before a token's first layer, it
+// tells an eviction policy what is worth keeping. Any thread; never blocks.
 class TokenForecast {
  public:
   static constexpr uint32_t kTokensMax = 16;  // of a step; nothing is foretold of larger ones
 
-  // Of the trace's 8,192 most frequent tokens; others are taken for the mean.
+  // Of the trace's 8,192 most frequent tokens and as many pairs; other pairs are taken for their
+  // second tokens, other tokens for the mean.
   explicit TokenForecast(const RoutingTrace& trace);
 
   uint64_t bytes() const;
   // What these tokens, one of each sequence, foretell: distinct experts, by layer.
-  void foretell(std::span<const TokenId> tokens, std::vector<ForeseenUse>& uses) const;
+  void foretell(std::span<const TokenContext> tokens, std::vector<ForeseenUse>& uses) const;
 
  private:
   enum Horizon : uint8_t { kNow, kLater };
@@ -32,17 +41,19 @@ class TokenForecast {
   };
   struct Seen;
   static std::vector<Seen> tokens_of(const RoutingTrace& trace);
-  void choose_tokens(const std::vector<Seen>& seen);
+  template <class Of>
+  void choose_contexts(const std::vector<Seen>& seen, uint64_t times_min, const Of& of);
   void learn(const RoutingTrace& trace, size_t layer, const std::vector<Seen>& seen,
              Horizon horizon);
-  size_t row_of(TokenId token) const;
+  bool is_pair(size_t row) const { return row < contexts_.size() && contexts_[row].before >= 0; }
+  std::vector<size_t> rows_of(TokenContext context) const;
   void add(const std::vector<Share>& row, Horizon horizon, std::vector<ForeseenUse>& uses) const;
 
   const std::vector<uint16_t> layers_;       // the model's that have routers
   const uint32_t experts_;                   // of a layer
   std::vector<uint32_t> place_of_layer_;     // the layer's first expert, counting all, by number
-  std::vector<TokenId> tokens_;              // ascending
-  std::vector<std::vector<Share>> rows_[2];  // [horizons][tokens and, last, the mean]
+  std::vector<TokenContext> contexts_;       // ascending: single tokens, then pairs
+  std::vector<std::vector<Share>> rows_[2];  // [horizons][contexts and, last, the mean]
 };
 
 }  // namespace switchyard

@@ -60,8 +60,13 @@ bool RoutingWatch::asks(RouterQuery query) const {
 void RoutingWatch::number_requests() {
   for (const StepRow& row : rows_) {
     const auto sequence = static_cast<uint32_t>(row.sequence);
-    if (sequence >= request_of_.size()) request_of_.resize(sequence + 1);
-    if (row.position == 0) request_of_[sequence] = requests_++;
+    if (sequence >= request_of_.size()) {
+      request_of_.resize(sequence + 1);
+      before_.resize(sequence + 1);
+    }
+    if (row.position > 0) continue;
+    request_of_[sequence] = requests_++;
+    before_[sequence] = -1;
   }
 }
 
@@ -79,13 +84,16 @@ void RoutingWatch::begin_step(std::span<const StepRow> rows) {
   }
   if (!foresight_ && !forecast_) return;
   std::vector<TokenId> tokens;
+  std::vector<TokenContext> contexts;
   std::vector<uint32_t> requests;
   for (size_t i = 0; i < rows.size(); ++i) {
+    const auto sequence = static_cast<uint32_t>(rows[i].sequence);
     tokens.push_back(replay_ != nullptr ? replay_->token(i) : rows[i].token);
-    requests.push_back(request_of_[static_cast<uint32_t>(rows[i].sequence)]);
+    contexts.push_back({std::exchange(before_[sequence], tokens.back()), tokens.back()});
+    requests.push_back(request_of_[sequence]);
   }
   if (forecast_) {
-    forecast_->foretell(tokens, foreseen_);
+    forecast_->foretell(contexts, foreseen_);
     cache_->foresee(foreseen_);
     if (foresight_) foresight_->foresee(foreseen_);
   }

@@ -89,6 +89,7 @@ class RoutingWatch {
   std::vector<RoutedExpert> of_rows_;  // of the notes, one kind
   std::vector<ForeseenUse> foreseen_;
   std::vector<uint32_t> request_of_;                // [sequences]
+  std::vector<TokenId> before_;                     // [sequences] the last step's last tokens
   uint32_t requests_ = 0;                           // begun so far
   std::span<const PrefetchJob> guesses_;            // foresight_'s
   std::deque<std::vector<RoutedExpert>> recent_;    // [layers, top-k] of each

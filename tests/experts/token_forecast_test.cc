@@ -35,7 +35,9 @@ RoutingTrace walk(uint32_t steps, uint64_t seed, double strays = 0.1) {
 
 std::vector<ForeseenUse> foretold(const TokenForecast& forecast, std::vector<TokenId> tokens) {
   std::vector<ForeseenUse> uses;
-  forecast.foretell(tokens, uses);
+  std::vector<TokenContext> contexts;
+  for (const TokenId token : tokens) contexts.push_back({.token = token});
+  forecast.foretell(contexts, uses);
   return uses;
 }
 
@@ -56,6 +58,27 @@ TEST(TokenForecast, TellsATokensExpertsAndItsSuccessors) {
     EXPECT_LT(use_of(uses, behind).now, 0.1F);
     EXPECT_GT(use_of(uses, behind).later, 0.7F);
   }
+}
+
+// Where the token before decides, pairs tell; unknown ones are taken for their second tokens.
+TEST(TokenForecast, TellsByTheTokenBefore) {
+  Prng prng(3);
+  RoutingTrace trace;
+  trace.shape = {.layers = {0}, .experts = kExperts, .top_k = 1, .expert_bytes = 1 << 20};
+  for (uint64_t before = 0, i = 0; i < 400; ++i) {
+    const uint64_t token = prng.below(3);
+    RoutingStep step;
+    step.tokens = {static_cast<TokenId>(token)};
+    step.routed.push_back({static_cast<uint16_t>(before * 4 + token), 1.0F});
+    trace.steps.push_back(step);
+    before = token;
+  }
+  const TokenForecast forecast(trace);
+  std::vector<ForeseenUse> uses;
+  forecast.foretell(std::vector<TokenContext>{{2, 1}}, uses);
+  EXPECT_GT(use_of(uses, {0, 9}).now, 0.9F);
+  forecast.foretell(std::vector<TokenContext>{{7, 1}}, uses);
+  for (const ForeseenUse& use : uses) EXPECT_LT(use.now, 0.5F);
 }
 
 TEST(TokenForecast, OfSeveralTokensOneOfWhichMayNeedAnExpert) {
