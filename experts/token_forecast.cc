@@ -80,13 +80,11 @@ TokenForecast::TokenForecast(const RoutingTrace& trace)
       seen, 2, [](TokenContext context) { return context.before >= 0 ? context : TokenContext{}; });
   std::ranges::sort(contexts_);
   for (Seen& one : seen) one.rows = rows_of(one.context);
-  for (auto& rows : rows_) rows.resize(contexts_.size() + 1);
-  for (size_t layer = 0; layer < layers_.size(); ++layer) {
-    learn(trace, layer, seen, kNow);
-    learn(trace, layer, seen, kLater);
-    place_of_layer_.resize(layers_[layer] + size_t{1});
-    place_of_layer_.back() = static_cast<uint32_t>(layer * experts_);
-  }
+  for (const Horizon horizon : {kNow, kLater}) rows_[horizon] = learn(trace, seen, horizon);
+}
+
+std::span<const TokenForecast::Share> TokenForecast::Rows::at(size_t row) const {
+  return std::span(shares).subspan(begin[row], begin[row + 1] - begin[row]);
 }
 
 // Those that tell of it, the most telling first and the mean last.
@@ -102,9 +100,24 @@ std::vector<size_t> TokenForecast::rows_of(TokenContext context) const {
   return rows;
 }
 
-// What comes later is told by single tokens alone: pairs tell no more of it.
+TokenForecast::Rows TokenForecast::learn(const RoutingTrace& trace, const std::vector<Seen>& seen,
+                                         Horizon horizon) const {
+  std::vector<std::vector<Share>> rows(contexts_.size() + 1);
+  for (size_t layer = 0; layer < layers_.size(); ++layer) learn(trace, layer, seen, horizon, rows);
+  Rows all{.begin = {0}, .shares = {}};
+  for (const std::vector<Share>& row : rows) {
+    all.begin.push_back(all.begin.back() + static_cast<uint32_t>(row.size()));
+  }
+  all.shares.reserve(all.begin.back());
+  for (const std::vector<Share>& row : rows) {
+    all.shares.insert(all.shares.end(), row.begin(), row.end());
+  }
+  return all;
+}
+
+// Adds the layer's. What comes later is told by single tokens alone: pairs tell no more of it.
 void TokenForecast::learn(const RoutingTrace& trace, size_t layer, const std::vector<Seen>& seen,
-                          Horizon horizon) {
+                          Horizon horizon, std::vector<std::vector<Share>>& rows) const {
   // [contexts and the mean, experts] uses, behind each row of how many tokens; then shares.
   const size_t stride = experts_ + 1, mean = contexts_.size();
   std::vector<double> uses((mean + 1) * stride);
@@ -122,8 +135,8 @@ void TokenForecast::learn(const RoutingTrace& trace, size_t layer, const std::ve
   const auto keep = [&](size_t row) {
     const size_t most = size_t{kWidth} * trace.shape.top_k;
     for (const uint32_t expert : highest(row_at(row).first(experts_), most)) {
-      rows_[horizon][row].push_back({{trace.shape.layers[layer], static_cast<uint16_t>(expert)},
-                                     static_cast<uint8_t>(std::lround(255 * row_at(row)[expert]))});
+      rows[row].push_back({static_cast<uint32_t>(layer * experts_ + expert),
+                           static_cast<uint8_t>(std::lround(255 * row_at(row)[expert]))});
     }
   };
   const double all = std::max(row_at(mean).back(), 1.0);
@@ -144,19 +157,17 @@ void TokenForecast::learn(const RoutingTrace& trace, size_t layer, const std::ve
 uint64_t TokenForecast::bytes() const {
   uint64_t bytes = contexts_.size() * sizeof(TokenContext) +
                    layers_.size() * experts_ * (sizeof(ForeseenUse) + 2 * sizeof(float));
-  for (const auto& rows : rows_) {
-    bytes += rows.capacity() * sizeof(std::vector<Share>);
-    for (const auto& row : rows) bytes += row.capacity() * sizeof(Share);
+  for (const Rows& rows : rows_) {
+    bytes += rows.begin.size() * sizeof(uint32_t) + rows.shares.size() * sizeof(Share);
   }
   return bytes;
 }
 
 // Of several tokens' uses, the probability that one of them comes.
-void TokenForecast::add(const std::vector<Share>& row, Horizon horizon,
+void TokenForecast::add(TokenContext context, Horizon horizon,
                         std::vector<ForeseenUse>& uses) const {
-  for (const Share& share : row) {
-    ForeseenUse& use = uses[place_of_layer_[share.key.layer] + share.key.expert];
-    float& probability = horizon == kNow ? use.now : use.later;
+  for (const Share& share : rows_[horizon].at(rows_of(context).front())) {
+    float& probability = horizon == kNow ? uses[share.place].now : uses[share.place].later;
     probability += (1 - probability) * static_cast<float>(share.of_255) / 255;
   }
 }
@@ -171,8 +182,8 @@ void TokenForecast::foretell(std::span<const TokenContext> tokens,
     }
   }
   for (const TokenContext context : tokens) {
-    add(rows_[kNow][rows_of(context).front()], kNow, uses);
-    add(rows_[kLater][rows_of(alone(context)).front()], kLater, uses);
+    add(context, kNow, uses);
+    add(alone(context), kLater, uses);
   }
   std::erase_if(uses, [](const ForeseenUse& use) { return use.now == 0 && use.later == 0; });
 }

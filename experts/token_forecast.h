@@ -36,24 +36,30 @@ class TokenForecast {
  private:
   enum Horizon : uint8_t { kNow, kLater };
   struct Share {
-    ExpertKey key;
-    uint8_t of_255 = 0;  // how often it is used
+    uint32_t place : 24 = 0;  // of the expert, counting all layers'
+    uint32_t of_255 : 8 = 0;  // how often it is used
+  };
+  // One after the other; row r is [begin[r], begin[r + 1]).
+  struct Rows {
+    std::vector<uint32_t> begin;
+    std::vector<Share> shares;
+    std::span<const Share> at(size_t row) const;
   };
   struct Seen;
   static std::vector<Seen> tokens_of(const RoutingTrace& trace);
   template <class Of>
   void choose_contexts(const std::vector<Seen>& seen, uint64_t times_min, const Of& of);
+  Rows learn(const RoutingTrace& trace, const std::vector<Seen>& seen, Horizon horizon) const;
   void learn(const RoutingTrace& trace, size_t layer, const std::vector<Seen>& seen,
-             Horizon horizon);
+             Horizon horizon, std::vector<std::vector<Share>>& rows) const;
   bool is_pair(size_t row) const { return row < contexts_.size() && contexts_[row].before >= 0; }
   std::vector<size_t> rows_of(TokenContext context) const;
-  void add(const std::vector<Share>& row, Horizon horizon, std::vector<ForeseenUse>& uses) const;
+  void add(TokenContext context, Horizon horizon, std::vector<ForeseenUse>& uses) const;
 
-  const std::vector<uint16_t> layers_;       // the model's that have routers
-  const uint32_t experts_;                   // of a layer
-  std::vector<uint32_t> place_of_layer_;     // the layer's first expert, counting all, by number
-  std::vector<TokenContext> contexts_;       // ascending: single tokens, then pairs
-  std::vector<std::vector<Share>> rows_[2];  // [horizons][contexts and, last, the mean]
+  const std::vector<uint16_t> layers_;  // the model's that have routers
+  const uint32_t experts_;              // of a layer
+  std::vector<TokenContext> contexts_;  // ascending: single tokens, then pairs
+  Rows rows_[2];                        // [horizons], of contexts and, last, the mean
 };
 
 }  // namespace switchyard
