@@ -62,7 +62,8 @@ Status ExpertCache::Impl::open_device(const ExpertCacheOptions& options) {
 void ExpertCache::Impl::prefetch(std::span<const PrefetchJob> jobs) {
   absent_jobs_.clear();
   for (const PrefetchJob& job : jobs) {
-    if (!pool_.knows(job.key)) continue;  // another rank's
+    if (!pool_.knows(job.key)) continue;             // another rank's
+    if (open_ && job.key.layer == layer_) continue;  // of the next step: its turn is now
     const bool on_device = tier_ && tier_->holds(job.key);
     if (!on_device) absent_jobs_.push_back(job);
     if (job.probability < kExpectedMin) continue;

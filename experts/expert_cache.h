@@ -106,7 +106,8 @@ class ExpertCache {
   // What is foreseen of the step that begins, for the policy.
   void foresee(std::span<const ForeseenUse> uses);
   // Experts that may be wanted in layers to come: those that are resident are evicted last until
-  // then, reads of the others are started where that is worth it, after those of the request.
+  // then, reads of the others are started where that is worth it, after those of the request. Those
+  // of the request's own layer are passed over.
   void prefetch(std::span<const PrefetchJob> jobs);
   // Whether an expert is in memory or on its way there, on the device too.
   bool present(ExpertKey key) const;

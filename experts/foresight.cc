@@ -37,8 +37,9 @@ std::vector<RouterQuery> Foresight::queries() const {
 
 uint64_t Foresight::bytes() const {
   const uint64_t guess_bytes = kTokensMax * (width_ * sizeof(uint16_t) + sizeof(uint32_t));
+  const uint64_t foreseen = uint64_t{2} * shape_.layers * shape_.experts;  // at most
   return predictor_->bytes() + guesses_.size() * (guess_bytes + sizeof(Guess)) +
-         belief_.size() * sizeof(float);
+         belief_.size() * sizeof(float) + foreseen * sizeof(PrefetchJob);
 }
 
 Foresight::Guess& Foresight::guess(Horizon horizon, uint32_t layer) {

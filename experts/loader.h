@@ -27,8 +27,8 @@ struct LoadEnd {
   uint64_t bytes = 0;  // the expert's own
   Urgency urgency = Urgency::kDemand;
   bool abandoned = false;  // nobody wants it: the slot holds nothing
-  Status status{};         // of reading and of ExpertSource::finish(), naming layer and expert
-  bool verified = true;    // what was read; false: finish() is verify()'s
+  Status status{};         // of reading and finish()ing, naming layer and expert
+  bool verified = true;    // by finish(); false: verify() is to be called before it is used
 };
 
 // Turns experts into page-aligned chunks of reads, as many at once as the queue takes, and into

@@ -59,7 +59,7 @@ class SlotPool {
   std::optional<SlotIndex> take(ExpertKey key, Victims victims = Victims::kAny);
   // Whose slot take() would choose if none were absent.
   std::optional<SlotIndex> victim(Victims victims) const;
-  void loaded(SlotIndex slot);       // the expert is in it, whole and verified
+  void loaded(SlotIndex slot);       // the expert is in it, whole
   void load_failed(SlotIndex slot);  // nothing writes there any more
   void evict(SlotIndex slot);        // a resident one without leases
   // Nobody waits for what is being loaded there: the expert counts as absent and may be loaded

@@ -1,6 +1,7 @@
 #include "launch/engine_flags.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/sysinfo.h>
 
 #include <algorithm>
@@ -123,6 +124,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   }
   options.chunk = flags.chunk.value_or(0);
   TRY_STATUS(choose_team(flags.team, source, world, options));
+  ::malloc_trim(0);  // a trace took more than what was learned from it
   // Where heads are split guesses come a layer late, and cost more than they bring
   // (perf/README.md).
   const bool late = options.team.layout == Layout::kB;

@@ -90,6 +90,7 @@ void ExpertHints::tell(uint32_t at, std::span<const PrefetchJob> guesses) {
   for (auto& of_rank : wanted_) of_rank.clear();
   for (const PrefetchJob& job : guesses) {
     const uint32_t ahead = at + job.layers_ahead;
+    if (ahead >= layers_.size()) continue;  // of the next step
     for (const uint32_t rank : placement_.group_of(holder(ahead, job.key.expert))) {
       if (rank == rank_) {
         guesses_[rank_].push_back({ahead, job.key.expert, job.probability});

@@ -62,7 +62,7 @@ void RoutingWatch::number_requests() {
     const auto sequence = static_cast<uint32_t>(row.sequence);
     if (sequence >= request_of_.size()) {
       request_of_.resize(sequence + 1);
-      before_.resize(sequence + 1);
+      before_.resize(sequence + 1, -1);
     }
     if (row.position > 0) continue;
     request_of_[sequence] = requests_++;

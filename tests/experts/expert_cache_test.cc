@@ -361,6 +361,31 @@ TEST_P(ExpertCacheTest, WhatIsReadAheadIsVerifiedWhenItIsWanted) {
   EXPECT_EQ(cache->counters().prefetch.wasted_bytes, truth.size());
 }
 
+// What is foreseen of the next step may be of the layer whose misses are not all started.
+TEST_P(ExpertCacheTest, JobsOfTheRequestsOwnLayerArePassedOver) {
+  TestModel model({.layers = 2, .experts = 32});
+  const auto experts = source(model);
+  const auto cache = make(*experts, 20);
+  ASSERT_TRUE(cache->fill({}));
+  ASSERT_TRUE(run(model, *cache, 0, {0}));
+  clock_.now += microseconds(1000);
+  ASSERT_TRUE(run(model, *cache, 0, {0}));
+  Experts all(32);
+  std::iota(all.begin(), all.end(), uint16_t{0});
+  cache->reset_counters();
+  cache->request(1, all, CachePath::kSweep);
+  cache->prefetch(std::vector<PrefetchJob>{{{1, 31}, 0.9, 2}});
+  for (size_t came = 0; came < all.size();) {
+    const auto leases = *cache->next();
+    for (const ExpertLease& lease : leases) expect_true(model, lease);
+    came += leases.size();
+    clock_.now += microseconds(1000);
+    cache->pump();
+  }
+  EXPECT_TRUE(cache->next()->empty());
+  EXPECT_EQ(cache->counters().prefetch.started, 0u);
+}
+
 // A sweep over many experts leaves what was resident before, but for the few slots it goes through.
 TEST_P(ExpertCacheTest, ASweepLeavesTheRestAlone) {
   TestModel model({.layers = 2, .experts = 32});
