@@ -365,7 +365,7 @@ TEST_P(ExpertCacheTest, WhatIsReadAheadIsVerifiedWhenItIsWanted) {
 TEST_P(ExpertCacheTest, JobsOfTheRequestsOwnLayerArePassedOver) {
   TestModel model({.layers = 2, .experts = 32});
   const auto experts = source(model);
-  const auto cache = make(*experts, 20);
+  const auto cache = make(*experts, 20, {.latency_min = microseconds(100)}, 64, 20);
   ASSERT_TRUE(cache->fill({}));
   ASSERT_TRUE(run(model, *cache, 0, {0}));
   clock_.now += microseconds(1000);
