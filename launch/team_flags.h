@@ -21,8 +21,8 @@ struct TeamFlags {
   std::optional<std::string> owners;
   std::optional<std::string> learn_routing;
   std::optional<std::string> topology;
-  bool map_routing =
-      false;  // what is to be learned may be of another model: as replayed routes are
+  // What is to be learned from may be of another model, and is mapped as replayed routes are.
+  bool map_routing = false;
 
   void add_to(OptionList& options);
 };
