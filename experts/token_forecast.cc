@@ -16,6 +16,13 @@ constexpr double kPrior[] = {2, 8};     // tokens' worth of the mean beside a to
 
 TokenContext alone(TokenContext context) { return {.token = context.token}; }
 
+// The smallest ones have no token before.
+uint64_t number_of(TokenContext context) {
+  return uint64_t{static_cast<uint32_t>(context.before) + 1U} << 32 |
+         static_cast<uint32_t>(context.token);
+}
+TokenId token_of(uint64_t context) { return static_cast<TokenId>(context & UINT32_MAX); }
+
 // The places with the highest shares, at most `most`, none below kShareMin.
 std::vector<uint32_t> highest(std::span<const double> shares, size_t most) {
   std::vector<uint32_t> places(shares.size());
@@ -59,15 +66,14 @@ std::vector<TokenForecast::Seen> TokenForecast::tokens_of(const RoutingTrace& tr
 template <class Of>
 void TokenForecast::choose_contexts(const std::vector<Seen>& seen, uint64_t times_min,
                                     const Of& of) {
-  std::map<TokenContext, uint64_t> counts;
+  std::map<uint64_t, uint64_t> counts;
   for (const Seen& one : seen) {
     const TokenContext context = of(one.context);
-    if (context.token >= 0) counts[context] += 1;
+    if (context.token >= 0) counts[number_of(context)] += 1;
   }
-  std::vector<std::pair<TokenContext, uint64_t>> often(counts.begin(), counts.end());
+  std::vector<std::pair<uint64_t, uint64_t>> often(counts.begin(), counts.end());
   std::erase_if(often, [&](const auto& counted) { return counted.second < times_min; });
-  std::ranges::stable_sort(often, std::ranges::greater(),
-                           &std::pair<TokenContext, uint64_t>::second);
+  std::ranges::stable_sort(often, std::ranges::greater(), &std::pair<uint64_t, uint64_t>::second);
   if (often.size() > kContextsKept) often.resize(kContextsKept);
   for (const auto& [context, count] : often) contexts_.push_back(context);
 }
@@ -87,10 +93,14 @@ std::span<const TokenForecast::Share> TokenForecast::Rows::at(size_t row) const 
   return std::span(shares).subspan(begin[row], begin[row + 1] - begin[row]);
 }
 
+bool TokenForecast::is_pair(size_t row) const {
+  return row < contexts_.size() && contexts_[row] > UINT32_MAX;
+}
+
 // Those that tell of it, the most telling first and the mean last.
 std::vector<size_t> TokenForecast::rows_of(TokenContext context) const {
   std::vector<size_t> rows;
-  for (const TokenContext known : {context, alone(context)}) {
+  for (const uint64_t known : {number_of(context), number_of(alone(context))}) {
     const auto found = std::ranges::lower_bound(contexts_, known);
     const auto row = static_cast<size_t>(found - contexts_.begin());
     if (found == contexts_.end() || *found != known) continue;
@@ -145,7 +155,8 @@ void TokenForecast::learn(const RoutingTrace& trace, size_t layer, const std::ve
   for (size_t row = 0; row < mean; ++row) {
     if (is_pair(row) && horizon == kLater) break;
     const auto own = row_at(row);
-    const auto prior = row_at(is_pair(row) ? rows_of(alone(contexts_[row])).front() : mean);
+    const auto prior =
+        row_at(is_pair(row) ? rows_of({.token = token_of(contexts_[row])}).front() : mean);
     for (uint32_t expert = 0; expert < experts_; ++expert) {
       own[expert] =
           (own[expert] + kPrior[horizon] * prior[expert]) / (own.back() + kPrior[horizon]);
@@ -155,7 +166,7 @@ void TokenForecast::learn(const RoutingTrace& trace, size_t layer, const std::ve
 }
 
 uint64_t TokenForecast::bytes() const {
-  uint64_t bytes = contexts_.size() * sizeof(TokenContext) +
+  uint64_t bytes = contexts_.size() * sizeof(uint64_t) +
                    layers_.size() * experts_ * (sizeof(ForeseenUse) + 2 * sizeof(float));
   for (const Rows& rows : rows_) {
     bytes += rows.begin.size() * sizeof(uint32_t) + rows.shares.size() * sizeof(Share);

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -15,7 +14,6 @@ namespace switchyard {
 struct TokenContext {
   TokenId before = -1;
   TokenId token = -1;
-  auto operator<=>(const TokenContext&) const = default;
 };
 
 // Which experts a token will need in all layers, and which the one after it, by its id and that of
@@ -52,13 +50,13 @@ class TokenForecast {
   Rows learn(const RoutingTrace& trace, const std::vector<Seen>& seen, Horizon horizon) const;
   void learn(const RoutingTrace& trace, size_t layer, const std::vector<Seen>& seen,
              Horizon horizon, std::vector<std::vector<Share>>& rows) const;
-  bool is_pair(size_t row) const { return row < contexts_.size() && contexts_[row].before >= 0; }
+  bool is_pair(size_t row) const;
   std::vector<size_t> rows_of(TokenContext context) const;
   void add(TokenContext context, Horizon horizon, std::vector<ForeseenUse>& uses) const;
 
   const std::vector<uint16_t> layers_;  // the model's that have routers
   const uint32_t experts_;              // of a layer
-  std::vector<TokenContext> contexts_;  // ascending: single tokens, then pairs
+  std::vector<uint64_t> contexts_;      // their numbers, ascending: single tokens, then pairs
   Rows rows_[2];                        // [horizons], of contexts and, last, the mean
 };
 
