@@ -103,7 +103,7 @@ void ExpertCache::Impl::start_misses() {
     const ExpertKey key = misses_[misses_started_];
     const auto slot = loader_.has_room() ? take_slot(key) : std::nullopt;
     if (!slot) {
-      if (on_their_way_ == 0) prefetcher_.give_way();
+      if (on_their_way_ == 0 && unverified_.empty()) prefetcher_.give_way();
       return;
     }
     prefetcher_.taken(*slot);

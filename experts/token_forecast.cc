@@ -9,10 +9,11 @@
 namespace switchyard {
 namespace {
 
-constexpr size_t kContextsKept = 8192;  // of single tokens, and of pairs
-constexpr uint32_t kWidth = 2;          // experts kept of a layer, for each of top-k
-constexpr double kShareMin = 1 / 32.;   // of those
-constexpr double kPrior[] = {2, 8};     // tokens' worth of the mean beside a token's own uses
+constexpr size_t kContextsKept = 8192;         // of single tokens, and of pairs …
+constexpr size_t kUsesKept = size_t{1} << 24;  // … with so many experts of a layer at most
+constexpr uint32_t kWidth = 2;                 // experts kept of a layer, for each of top-k
+constexpr double kShareMin = 1 / 32.;          // of those
+constexpr double kPrior[] = {2, 8};  // tokens' worth of the mean beside a token's own uses
 
 TokenContext alone(TokenContext context) { return {.token = context.token}; }
 
@@ -74,7 +75,8 @@ void TokenForecast::choose_contexts(const std::vector<Seen>& seen, uint64_t time
   std::vector<std::pair<uint64_t, uint64_t>> often(counts.begin(), counts.end());
   std::erase_if(often, [&](const auto& counted) { return counted.second < times_min; });
   std::ranges::stable_sort(often, std::ranges::greater(), &std::pair<uint64_t, uint64_t>::second);
-  if (often.size() > kContextsKept) often.resize(kContextsKept);
+  const size_t most = std::min(kContextsKept, kUsesKept / experts_);
+  if (often.size() > most) often.resize(most);
   for (const auto& [context, count] : often) contexts_.push_back(context);
 }
 

@@ -23,8 +23,8 @@ class TokenForecast {
  public:
   static constexpr uint32_t kTokensMax = 16;  // of a step; nothing is foretold of larger ones
 
-  // Of the trace's 8,192 most frequent tokens and as many pairs; other pairs are taken for their
-  // second tokens, other tokens for the mean.
+  // Of the trace's 8,192 most frequent tokens and as many pairs (fewer where a layer has thousands
+  // of experts); other pairs are taken for their second tokens, other tokens for the mean.
   explicit TokenForecast(const RoutingTrace& trace);
 
   uint64_t bytes() const;

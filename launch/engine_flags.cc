@@ -124,7 +124,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags, const ModelSource
   }
   options.chunk = flags.chunk.value_or(0);
   TRY_STATUS(choose_team(flags.team, source, world, options));
-  ::malloc_trim(0);  // a trace took more than what was learned from it
+  if (flags.team.learn_routing) ::malloc_trim(0);  // the trace took more than what it taught
   // Where heads are split guesses come a layer late, and cost more than they bring
   // (perf/README.md).
   const bool late = options.team.layout == Layout::kB;

@@ -7,14 +7,15 @@ namespace {
 
 constexpr uint64_t kExpertBytes = 12'000'000;
 
-// A drive of `bytes_per_second` whose layers take 4 ms of computing, in which it is idle, and 4 ms
-// of waiting.
-PrefetchGate gate_of(double bytes_per_second) {
-  PrefetchGate gate(UINT64_MAX, 2 << 20);
+// A drive of `bytes_per_second` whose layers take 4 ms of computing, in which it is idle, and
+// `stalled` of waiting.
+PrefetchGate gate_of(double bytes_per_second, double stalled = 4e-3,
+                     uint64_t bytes_per_step_max = UINT64_MAX) {
+  PrefetchGate gate(bytes_per_step_max, 2 << 20);
   gate.begin_step();
   gate.observe_drive(bytes_per_second, 1);
   for (int i = 0; i < 100; ++i) {
-    gate.end_layer({.seconds = 8e-3, .stalled_seconds = 4e-3, .idle_seconds = 4e-3});
+    gate.end_layer({.seconds = 4e-3 + stalled, .stalled_seconds = stalled, .idle_seconds = 4e-3});
   }
   return gate;
 }
@@ -41,10 +42,7 @@ TEST(PrefetchGate, KnowsNothingWithoutARate) {
 }
 
 TEST(PrefetchGate, KeepsToTheBytesOfAStep) {
-  PrefetchGate gate(kExpertBytes, 2 << 20);
-  gate.begin_step();
-  gate.observe_drive(3e9, 1);
-  gate.end_layer({.seconds = 8e-3, .stalled_seconds = 4e-3, .idle_seconds = 4e-3});
+  PrefetchGate gate = gate_of(3e9, 4e-3, kExpertBytes);
   EXPECT_TRUE(gate.admit(job(0.9)));
   EXPECT_FALSE(gate.admit(job(0.9)));
   gate.begin_step();
@@ -53,10 +51,7 @@ TEST(PrefetchGate, KeepsToTheBytesOfAStep) {
 
 // What a wrong guess evicts has to be read again some time, even where nothing waits for the drive.
 TEST(PrefetchGate, MindsWhatIsEvicted) {
-  PrefetchGate gate(UINT64_MAX, 2 << 20);
-  gate.begin_step();
-  gate.observe_drive(3e9, 1);
-  gate.end_layer({.seconds = 4e-3, .stalled_seconds = 0, .idle_seconds = 4e-3});
+  PrefetchGate gate = gate_of(3e9, 0);
   EXPECT_TRUE(gate.admit(job(0.4)));
   EXPECT_FALSE(gate.admit(job(0.1)));
 }
