@@ -169,6 +169,7 @@ Result<bool> MpiLink::is_done(Handover& handover) {
   const auto orders = handover.orders();
   if (!orders) return false;
   if (orders->leave) return tl::unexpected(*orders->leave);
+  TRY_STATUS(take_posted(handover, now_seconds()));  // what was posted just before the order
   if (messages_.in_flight() > 0) {
     return fail(Code::kUnavailable,
                 fmt::format("left with {} messages in flight", messages_.in_flight()));
