@@ -95,7 +95,7 @@ class Copy {
     if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0 || ::fsync(fd_.get()) != 0) {
       return fail_errno(errno, "cannot write the copy", folder_);
     }
-    return InputFile::open(path_);
+    return InputFile::open_unnamed(path_, "the copy in " + folder_);
   }
 
  private:

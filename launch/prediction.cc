@@ -38,11 +38,13 @@ uint64_t slab_resident(uint64_t bytes) {
   return round_up(bytes, bytes >= kSlabOnHugePages ? kHugePageBytes : kPageBytes);
 }
 
-// Keys and values are touched as they grow, their own memory before slots.
+// Keys and values are touched as they grow, their own memory before slots; a first chunk at once.
 uint64_t kv_resident(const ModelSource& source, const EngineOptions& options, uint64_t positions,
                      const MemoryPlan& memory) {
   const uint64_t own = memory.kv_bytes - memory.kv_slots * source.experts().slot_bytes();
-  const uint64_t used = KvCache::bytes(source.spec(), positions, options.sequences);
+  const uint64_t used =
+      std::max(KvCache::bytes(source.spec(), positions, options.sequences),
+               KvCache::bytes(source.spec(), std::min(memory.chunk, options.context), 1));
   const uint64_t unit = own >= kSlabOnHugePages ? kHugePageBytes : kPageBytes;
   return round_up(std::min(own, used), unit);
 }

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "runtime/base/align.h"
 
@@ -39,6 +40,13 @@ Result<std::shared_ptr<InputFile>> InputFile::open(const std::string& path) {
   if (::fcntl(file->fd(), F_SETFL, 0) != 0) return fail_errno(errno, "cannot open", path);
   file->identity_ = identity_of(status);
   TRY_STATUS(file->open_direct());
+  return file;
+}
+
+Result<std::shared_ptr<InputFile>> InputFile::open_unnamed(const std::string& path,
+                                                           std::string called) {
+  auto file = TRY(open(path));
+  file->path_ = std::move(called);
   return file;
 }
 

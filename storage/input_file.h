@@ -26,7 +26,11 @@ class InputFile {
  public:
   // kNoInput, kPermission or kIo; kBadData when `path` is no regular file.
   static Result<std::shared_ptr<InputFile>> open(const std::string& path);
+  // One that has no name of its own, or none for long: `called` stands for it in errors.
+  static Result<std::shared_ptr<InputFile>> open_unnamed(const std::string& path,
+                                                         std::string called);
 
+  // Or what it is called.
   const std::string& path() const { return path_; }
   uint64_t size_bytes() const { return identity_.size_bytes; }
   const FileIdentity& identity() const { return identity_; }
@@ -41,6 +45,7 @@ class InputFile {
   Status read(uint64_t offset, std::span<std::byte> target) const;
 
   // kBadData when the file was truncated or rewritten since open, or another one bears its name.
+  // Not for one without.
   Status unchanged() const;
 
  private:

@@ -141,8 +141,13 @@ class Plan {
     engine_options_ = TRY(engine_options(flags, *source_, context, tokenizer_bytes_));
     engine_options_.sequences = options_.batch.value_or(1);
     run_.tokens = std::min(run_.tokens, context - run_.prompt + 1);
-    TRY(Engine::plan(*source_, engine_options_));  // too little memory is told before measuring
-    return {};
+    const auto planned = Engine::plan(*source_, engine_options_);
+    if (planned) return {};
+    Error error = planned.error();  // too little memory is told before measuring
+    if (options_.ram && !options_.engine.memory) {
+      error.where = "of --ram " + size_option(*options_.ram);
+    }
+    return tl::unexpected(std::move(error));
   }
 
   Status load_trace() {

@@ -24,7 +24,7 @@ Result<std::span<std::byte>> HostAllocations::allocate(std::string_view device, 
   }
   Slab slab = TRY(Slab::allocate(bytes, what));
   // All pages now, so that what stands for a device's memory can be told from the process's own.
-  slab.populate();
+  slab.populate(slab.size());
   for (size_t at = 0; at < slab.size(); at += kPageBytes) slab.data()[at] = std::byte{0};
   allocations_.push_back({std::move(slab), bytes});
   used_bytes_ += bytes;

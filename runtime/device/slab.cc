@@ -42,8 +42,14 @@ Result<Slab> Slab::allocate(size_t bytes, const char* what) {
   return slab;
 }
 
-void Slab::populate() const {
-  if (bytes_ != 0) (void)::madvise(data_, bytes_, MADV_POPULATE_WRITE);
+void Slab::populate(size_t bytes) const {
+  if (bytes != 0) (void)::madvise(data_, round_up(bytes, kPageBytes), MADV_POPULATE_WRITE);
+}
+
+void Slab::touch() const {
+  for (size_t at = 0; at < bytes_; at += kHugePageBytes) {
+    (void)*static_cast<const volatile std::byte*>(data_ + at);
+  }
 }
 
 Slab::~Slab() {

@@ -24,8 +24,11 @@ class Slab {
   }
   ~Slab();
 
-  // Touches every page now rather than at its first use. Best effort.
-  void populate() const;
+  // Makes the pages of the first `bytes` resident now rather than at their first use. Best effort.
+  void populate(size_t bytes) const;
+  // Reads from every huge page. What a virtual machine did not use for seconds its host may have
+  // to map anew, which takes 150 us a page: a first prompt would pay for it.
+  void touch() const;
 
   std::byte* data() const { return data_; }
   size_t size() const { return bytes_; }

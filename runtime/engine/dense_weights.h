@@ -32,6 +32,7 @@ struct DenseWeights {
   static Result<uint64_t> bytes(const ModelSource& source);
   // Reads all of it; the views point into memory that the result owns.
   static Result<DenseWeights> load(const ModelSource& source, const ByteProgress& progress);
+  void touch() const { slab_.touch(); }
 
  private:
   Slab slab_;

@@ -306,6 +306,10 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelSource& source, const En
       options.sequences, kv_needs(source, options).piece_bytes,
       {.lend = [impl = impl.get()] { return impl->cache->lend(); },
        .take_back = [impl = impl.get()](auto slot) { impl->cache->take_back(slot); }}));
+  // Or the first prompt would pay for it.
+  impl->kv.populate(std::min(plan.chunk, options.context));
+  impl->weights.touch();
+  impl->workspace.touch();
   impl->join_team();
   // The drive is kept busy by the thread that computes, now and then: no thread of its own takes
   // turns with those that compute.

@@ -53,6 +53,11 @@ Result<KvCache> KvCache::create(const ModelSpec& spec, uint32_t context, uint32_
   return cache;
 }
 
+void KvCache::populate(uint32_t positions) const {
+  const uint64_t wanted = ceil_div(positions, kPagePositions) * layers_ * page_bytes_;
+  own_.populate(std::min<uint64_t>(wanted, own_.size()));
+}
+
 const KvCache::Sequence& KvCache::at(SequenceId sequence) const {
   CHECK(is_open(sequence));
   return sequences_[static_cast<uint32_t>(sequence)];

@@ -44,6 +44,9 @@ class KvCache {
   static Result<KvCache> create(const ModelSpec& spec, uint32_t context, uint32_t sequences,
                                 uint32_t ids, uint64_t piece_bytes, KvLender lender);
 
+  // Makes the pages of a first prompt of so many positions resident, as far as they are own.
+  void populate(uint32_t positions) const;
+
   // Any of `sequences` ids that is not open.
   void open(SequenceId sequence);
   void close(SequenceId sequence);

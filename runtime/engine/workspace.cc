@@ -54,7 +54,7 @@ Result<Workspace> Workspace::create(const ModelSpec& spec, uint32_t rows, uint32
   workspace.rows = rows;
   workspace.logits_rows = logits_rows;
   workspace.slab_ = TRY(Slab::allocate(bytes(spec, rows, logits_rows), "activations"));
-  workspace.slab_.populate();  // or the first prompt would pay for it
+  workspace.slab_.populate(workspace.slab_.size());  // or the first prompt would pay for it
   workspace.carve(workspace.slab_.data(), spec);
   return workspace;
 }

@@ -43,6 +43,7 @@ struct Workspace {
 
   static size_t bytes(const ModelSpec& spec, uint32_t rows, uint32_t logits_rows);
   static Result<Workspace> create(const ModelSpec& spec, uint32_t rows, uint32_t logits_rows);
+  void touch() const { slab_.touch(); }
 
  private:
   size_t carve(std::byte* base, const ModelSpec& spec);

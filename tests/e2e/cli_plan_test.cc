@@ -66,6 +66,12 @@ TEST(CliPlan, DescribesAMachineOneDoesNotHave) {
   EXPECT_GT(plan_json(device)["experts"]["on_device"], 0);
 }
 
+TEST(CliPlan, NamesTheMemoryThatIsTooSmall) {
+  const ChildResult child = run_switchyard({"plan", demo(), "--ram", "2MiB"});
+  EXPECT_EQ(child.exit_code, 71) << child.err;
+  EXPECT_THAT(child.err, HasSubstr("of --ram 2MiB: --memory 1MiB is too small"));
+}
+
 // A device is empty when a run begins: it helps no prompt, and the longer it is used the more.
 TEST(CliPlan, ADeviceFillsWhileTokensAreDecoded) {
   const auto plan = [](const std::string& device, const std::string& tokens) {

@@ -37,6 +37,18 @@ TEST(StagedSource, HoldsTheSameBytesInAFileWithoutAName) {
   EXPECT_EQ(done, all);
 }
 
+TEST(StagedSource, FailsByTheNameOfItsFolder) {
+  TestModel model({});
+  const auto source = model.pack_source();
+  const TempFolder folder;
+  const auto staged = stage_experts(*source, folder.path(), {}).value();
+  const ExpertPiece piece = staged->pieces(source->keys().front()).front();
+  std::vector<std::byte> bytes(piece.file->size_bytes() + 1);
+  const Status read = piece.file->read(0, bytes);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().where, "the copy in " + folder.path());
+}
+
 TEST(StagedSource, SaysWhichFolderIsNotThere) {
   TestModel model({});
   const auto source = model.folder_source();
