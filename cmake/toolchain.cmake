@@ -30,4 +30,7 @@ endif()
 function(switchyard_library name)
   add_library(${name} STATIC ${ARGN})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  set_target_properties(
+    ${name} PROPERTIES UNITY_BUILD_CODE_BEFORE_INCLUDE
+                       "// NOLINTNEXTLINE(bugprone-suspicious-include)")
 endfunction()

@@ -3,16 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <string>
 #include <utility>
 
+#include "comm/world_error.h"
+
 namespace switchyard {
-
-namespace {
-
-std::string place(uint32_t rank) { return fmt::format("rank {}", rank); }
-
-}  // namespace
 
 void MpiMessages::activate(Message& message, MPI_Request request, double now) {
   requests_.push_back(request);
@@ -25,7 +20,7 @@ MpiMessages::Outcome MpiMessages::begin(Message& message, double now) {
     const int code = MPI_Isend(message.source, static_cast<int>(message.bytes), MPI_BYTE,
                                static_cast<int>(message.peer), static_cast<int>(message.channel),
                                comm_, &request);
-    TRY_STATUS(check_mpi(code, "MPI_Isend", place(message.peer)));
+    TRY_STATUS(check_mpi(code, "MPI_Isend", rank_place(message.peer)));
     activate(message, request, now);
     return std::nullopt;
   }
@@ -47,7 +42,7 @@ MpiMessages::Outcome MpiMessages::arrived(MPI_Message handle, const MPI_Status& 
   const Early early{handle, static_cast<size_t>(bytes)};
   if (status.MPI_TAG < 0 || status.MPI_TAG >= static_cast<int>(kChannels)) {
     return fail(Code::kInternal, fmt::format("a message with tag {}", status.MPI_TAG),
-                place(static_cast<uint32_t>(status.MPI_SOURCE)));
+                rank_place(static_cast<uint32_t>(status.MPI_SOURCE)));
   }
   Incoming& flow = incoming(static_cast<uint32_t>(status.MPI_SOURCE),
                             Channel{static_cast<uint8_t>(status.MPI_TAG)});
@@ -64,7 +59,7 @@ MpiMessages::Outcome MpiMessages::receive(Message& message, Early early, double 
   MPI_Request request = MPI_REQUEST_NULL;
   const int code = MPI_Imrecv(message.target, static_cast<int>(message.bytes), MPI_BYTE,
                               &early.handle, &request);
-  TRY_STATUS(check_mpi(code, "MPI_Imrecv", place(message.peer)));
+  TRY_STATUS(check_mpi(code, "MPI_Imrecv", rank_place(message.peer)));
   activate(message, request, now);
   return std::nullopt;
 }
@@ -82,7 +77,8 @@ Result<std::vector<Message*>*> MpiMessages::test() {
     Active& active = active_[static_cast<size_t>(indices_[i])];
     // MPI sets the code of a status only then.
     if (code == MPI_ERR_IN_STATUS) {
-      TRY_STATUS(check_mpi(statuses_[i].MPI_ERROR, "MPI_Testsome", place(active.message->peer)));
+      TRY_STATUS(
+          check_mpi(statuses_[i].MPI_ERROR, "MPI_Testsome", rank_place(active.message->peer)));
     }
     over_.push_back(std::exchange(active.message, nullptr));
   }

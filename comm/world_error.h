@@ -11,6 +11,8 @@
 
 namespace switchyard {
 
+// Where errors lie: "rank 2".
+std::string rank_place(uint32_t rank);
 // "rows of layer 3".
 std::string to_text(const Awaited& awaited);
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr double kMemoryRateAssumed = 10e9;
 constexpr double kHalfLifeSteps = 32;  // of a use, as a promise of others
-constexpr double kNewer = 0.02;        // weight of the latest use in the share that is read
+constexpr double kNewerUse = 0.02;     // weight of the latest use in the share that is read
 constexpr double kCopyTimeoutSeconds = 60;
 constexpr uint32_t kCopiesMax = 8;
 constexpr uint32_t kHostSlotsPerCopy = 4;  // so many slots of the host for each it may hold
@@ -114,7 +114,7 @@ std::optional<LeasedSlot> DeviceTier::use(ExpertKey key) {
 }
 
 void DeviceTier::used_below(bool resident) {
-  read_share_ += kNewer * ((resident ? 0 : 1) - read_share_);
+  read_share_ += kNewerUse * ((resident ? 0 : 1) - read_share_);
 }
 
 void DeviceTier::observe_drive(double bytes_per_second) {

@@ -10,7 +10,7 @@ namespace switchyard {
 namespace {
 
 constexpr float kBeliefAtFirst = 0.5F;
-constexpr float kNewer = 0.05F;          // weight of the latest guess in a belief
+constexpr float kNewerGuess = 0.05F;     // weight of the latest guess in a belief
 constexpr float kProbabilityMin = 0.1F;  // below it, neither read nor kept
 constexpr uint32_t kForeseenLayers = 6;  // so far ahead is told at most what tokens foretell
 
@@ -158,7 +158,7 @@ void Foresight::check(Horizon horizon, uint32_t layer, std::span<const RoutedExp
       const bool used = std::ranges::any_of(
           truth, [&](const RoutedExpert& expert) { return expert.expert == experts[rank]; });
       float& believed = belief(horizon, layer, rank);
-      believed += kNewer * ((used ? 1.0F : 0.0F) - believed);
+      believed += kNewerGuess * ((used ? 1.0F : 0.0F) - believed);
     }
   }
 }

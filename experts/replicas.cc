@@ -12,16 +12,16 @@
 namespace switchyard {
 namespace {
 
-constexpr size_t kTokensMax = 1 << 14;  // of a layer; more only take longer
+constexpr size_t kLayerTokensMax = 1 << 14;  // of a layer; more only take longer
 // Copies a token that a squared imbalance is worth: of a layer, of all layers.
-constexpr double kBalance = 0.8;
-constexpr double kBalanceAll = 10;
+constexpr double kCopiesOfLayer = 0.8;
+constexpr double kCopiesOfAll = 10;
 
-struct Replica {
+struct Candidate {
   uint32_t layer = 0, expert = 0, rank = 0;
   double gain = 0;       // when it was last looked at
   uint64_t version = 0;  // of its layer, then
-  bool operator<(const Replica& other) const { return gain < other.gain; }
+  bool operator<(const Candidate& other) const { return gain < other.gain; }
 };
 
 double unevenness(const std::vector<double>& loads) {
@@ -40,7 +40,7 @@ double unevenness(const std::vector<double>& loads) {
 class LayerTokens {
  public:
   LayerTokens(const LayerRoutes& routes, std::vector<RankSet>& holders, uint32_t ranks)
-      : routes_(thin_out(routes, kTokensMax)),
+      : routes_(thin_out(routes, kLayerTokensMax)),
         holders_(holders),
         tokens_of_(routes.experts),
         rank_of_(routes_.picks.size()),
@@ -145,9 +145,9 @@ class ReplicaSearch {
   void add(ReplicaRoom room) {
     auto [replicas, each] = room;
     std::vector<uint64_t> held(placement_.ranks);
-    std::priority_queue<Replica> best = candidates();
+    std::priority_queue<Candidate> best = candidates();
     while (replicas > 0 && !best.empty() && best.top().gain > 0) {
-      Replica replica = best.top();
+      Candidate replica = best.top();
       best.pop();
       if (held[replica.rank] == each) continue;
       if (replica.version != versions_[replica.layer]) {
@@ -164,8 +164,8 @@ class ReplicaSearch {
   }
 
  private:
-  std::priority_queue<Replica> candidates() {
-    std::priority_queue<Replica> all;
+  std::priority_queue<Candidate> candidates() {
+    std::priority_queue<Candidate> all;
     for (uint32_t at = 0; at < layers_.size(); ++at) {
       for (uint32_t expert = 0; expert < placement_.holders[at].size(); ++expert) {
         if (!layers_[at].uses(expert)) continue;
@@ -179,7 +179,7 @@ class ReplicaSearch {
     return all;
   }
 
-  Replica looked_at(Replica replica) {
+  Candidate looked_at(Candidate replica) {
     LayerTokens& layer = layers_[replica.layer];
     const LayerTokens::Outcome outcome = layer.with(replica.expert, replica.rank, false);
     std::vector<double> before(loads_.size()), after(loads_.size()), all = loads_;
@@ -188,8 +188,8 @@ class ReplicaSearch {
       after[rank] = layer.share(outcome.loads, rank);
       all[rank] += after[rank] - before[rank];
     }
-    replica.gain = outcome.saved + kBalance * (unevenness(before) - unevenness(after)) +
-                   kBalanceAll * (unevenness(loads_) - unevenness(all));
+    replica.gain = outcome.saved + kCopiesOfLayer * (unevenness(before) - unevenness(after)) +
+                   kCopiesOfAll * (unevenness(loads_) - unevenness(all));
     replica.version = versions_[replica.layer];
     return replica;
   }

@@ -13,7 +13,7 @@ constexpr size_t kContextsKept = 8192;         // of single tokens, and of pairs
 constexpr size_t kUsesKept = size_t{1} << 24;  // … with so many experts of a layer at most
 constexpr uint32_t kWidth = 2;                 // experts kept of a layer, for each of top-k
 constexpr double kShareMin = 1 / 32.;          // of those
-constexpr double kPrior[] = {2, 8};  // tokens' worth of the mean beside a token's own uses
+constexpr double kForecastPrior[] = {2, 8};  // tokens' worth of the mean beside a token's own uses
 
 TokenContext alone(TokenContext context) { return {.token = context.token}; }
 
@@ -160,8 +160,8 @@ void TokenForecast::learn(const RoutingTrace& trace, size_t layer, const std::ve
     const auto prior =
         row_at(is_pair(row) ? rows_of({.token = token_of(contexts_[row])}).front() : mean);
     for (uint32_t expert = 0; expert < experts_; ++expert) {
-      own[expert] =
-          (own[expert] + kPrior[horizon] * prior[expert]) / (own.back() + kPrior[horizon]);
+      own[expert] = (own[expert] + kForecastPrior[horizon] * prior[expert]) /
+                    (own.back() + kForecastPrior[horizon]);
     }
     keep(row);
   }

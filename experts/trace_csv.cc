@@ -17,9 +17,8 @@ namespace {
 constexpr std::array<std::string_view, 7> kColumns = {"turn", "phase",  "step",  "layer",
                                                       "slot", "expert", "weight"};
 constexpr size_t kColumnsMax = 64;
-constexpr RoutedExpert kNotRecorded = {0, -1};
 
-struct Row {
+struct CsvRow {
   uint32_t turn = 0;
   uint32_t step = 0;
   uint16_t layer = 0;
@@ -73,7 +72,7 @@ class CsvReader {
 
   Result<RoutingTrace> trace() {
     std::stable_sort(rows_.begin(), rows_.end(),
-                     [](const Row& a, const Row& b) { return a.key() < b.key(); });
+                     [](const CsvRow& a, const CsvRow& b) { return a.key() < b.key(); });
     RoutingTrace trace;
     trace.model = model_;
     TRY_STATUS(find_shape(trace.shape));
@@ -129,7 +128,7 @@ class CsvReader {
     return {};
   }
 
-  Result<Row> read_row(std::string_view line) const {
+  Result<CsvRow> read_row(std::string_view line) const {
     std::array<std::string_view, kColumnsMax> fields;
     size_t count = 0;
     while (!line.empty() && count < columns_) fields[count++] = take_until(line, ',');
@@ -144,13 +143,13 @@ class CsvReader {
     }
     const auto weight = number<float>(fields[place_[6]]);
     if (!weight || !(*weight >= 0 && *weight <= 1)) return fail_line("impossible weight");
-    return Row{values[0],
-               values[2],
-               static_cast<uint16_t>(values[3]),
-               static_cast<uint16_t>(values[4]),
-               static_cast<uint8_t>(values[1]),
-               {static_cast<uint16_t>(values[5]), *weight},
-               line_};
+    return CsvRow{values[0],
+                  values[2],
+                  static_cast<uint16_t>(values[3]),
+                  static_cast<uint16_t>(values[4]),
+                  static_cast<uint8_t>(values[1]),
+                  {static_cast<uint16_t>(values[5]), *weight},
+                  line_};
   }
 
   // Few rows over many steps and layers would fill the memory with what is not there.
@@ -174,7 +173,7 @@ class CsvReader {
     return {};
   }
 
-  Result<RoutingStep> step_of(const TraceShape& shape, std::span<const Row> rows) const {
+  Result<RoutingStep> step_of(const TraceShape& shape, std::span<const CsvRow> rows) const {
     RoutingStep step;
     step.request = rows.front().turn;
     step.phase = static_cast<TracePhase>(rows.front().phase);
@@ -186,7 +185,7 @@ class CsvReader {
       const auto base = static_cast<size_t>(at - shape.layers.begin()) * shape.top_k;
       for (size_t slot = 0; slot < shape.top_k; ++slot) {
         if (slot >= layer.size() || layer[slot].layer != *at || layer[slot].slot != slot) {
-          const Row& near = layer[std::min(slot, layer.size() - 1)];
+          const CsvRow& near = layer[std::min(slot, layer.size() - 1)];
           return fail_line(fmt::format("slots of layer {} are missing or twice", *at), near.line);
         }
         for (size_t other = 0; other < slot; ++other) {
@@ -208,7 +207,7 @@ class CsvReader {
   bool named_ = false;
   size_t columns_ = 0;
   std::array<size_t, kColumns.size()> place_{};  // of each of kColumns in a line
-  std::vector<Row> rows_;
+  std::vector<CsvRow> rows_;
 };
 
 }  // namespace

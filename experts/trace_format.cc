@@ -19,7 +19,7 @@ constexpr size_t kHeaderRestMin = 4 + 4 + 8 + 2 + 2;
 constexpr size_t kHeaderRestMax = kHeaderRestMin + 2 * 65535 + 65535;
 constexpr size_t kBlockFront = 2 * sizeof(uint32_t) + sizeof(uint64_t);
 constexpr float kWeightUnits = 65535;
-constexpr uint32_t kExpertsMax = 65536;
+constexpr uint32_t kTraceExpertsMax = 65536;
 
 // Routes or answers: [rows, width] in memory.
 struct Rows {
@@ -65,9 +65,6 @@ bool all_different(std::span<const RoutedExpert> chosen) {
   return true;
 }
 
-// What a row holds that is not there.
-constexpr RoutedExpert kNotRecorded = {0, -1};
-
 // False when they are cut short or name an expert that the layer has not, or one twice.
 bool take_rows(ByteCursor& cursor, const Rows& rows, std::vector<RoutedExpert>& values) {
   const std::string_view present = cursor.take(ceil_div(rows.rows, 8));
@@ -99,7 +96,7 @@ bool is_width(uint32_t width, const TraceShape& shape) {
 }
 
 const char* shape_fault(const TraceShape& shape) {
-  if (shape.experts == 0 || shape.experts > kExpertsMax) return "impossible number of experts";
+  if (shape.experts == 0 || shape.experts > kTraceExpertsMax) return "impossible number of experts";
   if (!is_width(shape.top_k, shape)) return "impossible top-k";
   if (shape.layers.empty() || shape.layers.size() > std::numeric_limits<uint16_t>::max()) {
     return "impossible number of layers";

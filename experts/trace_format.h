@@ -31,6 +31,9 @@ inline constexpr uint32_t kTraceBlockBytesMax = uint32_t{1} << 28;
 // Of a step and of a whole CSV file: experts held in memory for each byte of it.
 inline constexpr uint64_t kTraceExpertsPerByteMax = 64;
 
+// What a row holds that was not recorded.
+inline constexpr RoutedExpert kNotRecorded = {0, -1};
+
 struct TraceHeader {
   TraceShape shape;
   std::string model;

@@ -24,16 +24,16 @@ constexpr uint64_t kMemoryLow = uint64_t{64} << 20;  // nothing but a toy fits b
 constexpr uint64_t kRegisteredBytes = uint64_t{64} << 20;
 
 // The processors and memory nodes that the job's control groups leave.
-class Topology {
+class LoadedTopology {
  public:
-  Topology() {
+  LoadedTopology() {
     if (::hwloc_topology_init(&topology_) != 0) return;
     loaded_ = ::hwloc_topology_load(topology_) == 0;
   }
-  ~Topology() {
+  ~LoadedTopology() {
     if (topology_ != nullptr) ::hwloc_topology_destroy(topology_);
   }
-  Topology(const Topology&) = delete;
+  LoadedTopology(const LoadedTopology&) = delete;
 
   bool loaded() const { return loaded_; }
   int count(hwloc_obj_type_t type) const { return ::hwloc_get_nbobjs_by_type(topology_, type); }
@@ -82,7 +82,7 @@ std::string_view check_state_name(CheckState state) {
 }
 
 Check check_cores(const std::string& root) {
-  const Topology topology;
+  const LoadedTopology topology;
   const int cores = topology.loaded() ? topology.count(HWLOC_OBJ_CORE) : 0;
   const uint32_t processors = allowed_processors();
   Check check{"cores", CheckState::kOk, "", ""};
@@ -116,7 +116,7 @@ Check check_instruction_sets() {
 }
 
 Check check_numa() {
-  const Topology topology;
+  const LoadedTopology topology;
   if (!topology.loaded()) return {"NUMA", CheckState::kMissing, "unknown", "hwloc cannot tell"};
   const int nodes = topology.count(HWLOC_OBJ_NUMANODE);
   Check check{"NUMA", CheckState::kOk, counted(nodes, "node"), ""};

@@ -32,12 +32,6 @@ constexpr uint32_t kPageReads = 9;
 constexpr std::chrono::milliseconds kPause{50};
 constexpr double kBurstMin = 1.2;  // times the steady rate: less is noise
 
-double median(std::vector<double>& values) {
-  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 // Blocks of a file in random order, over and over, as many in flight as the queue holds.
 class DriveReader {
  public:

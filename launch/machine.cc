@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/file.h"
 #include "runtime/base/json.h"
+#include "runtime/base/process.h"
 #include "storage/output_file.h"
 
 namespace switchyard {
@@ -19,12 +19,6 @@ namespace {
 constexpr uint64_t kFileBytesMax = 1 << 20;
 constexpr size_t kCurvePointsMax = 64;
 constexpr const char* kMendHint = "run `switchyard doctor` to measure again";
-
-std::optional<std::string> variable(const char* name) {
-  const char* value = std::getenv(name);
-  if (value == nullptr || *value == '\0') return std::nullopt;
-  return value;
-}
 
 double rate_at(const Json& entry, const char* key) {
   const auto at = entry.find(key);
@@ -134,7 +128,7 @@ Result<Json> read_machines(const std::string& path) {
 }  // namespace
 
 CacheEnvironment CacheEnvironment::of_process() {
-  return {variable("SWITCHYARD_CACHE"), variable("XDG_CACHE_HOME"), variable("HOME")};
+  return {environment("SWITCHYARD_CACHE"), environment("XDG_CACHE_HOME"), environment("HOME")};
 }
 
 std::optional<std::string> CacheEnvironment::machine_file() const {

@@ -7,12 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <vector>
 
 #include "runtime/base/file.h"
+#include "runtime/base/process.h"
 #include "storage/pack_reader.h"
 
 namespace switchyard {
@@ -24,12 +24,6 @@ constexpr size_t kNameBytesMax = 96;  // of one part
 constexpr size_t kRevisionPartsMax = 8;
 constexpr size_t kPrefixBytesMin = 4;  // of a shortened commit hash
 constexpr size_t kShownMax = 8;
-
-std::optional<std::string> variable(const char* name) {
-  const char* value = std::getenv(name);
-  if (value == nullptr || *value == '\0') return std::nullopt;
-  return value;
-}
 
 bool is_name(std::string_view text) {
   const auto plain = [](char c) {
@@ -183,8 +177,8 @@ Status check_kind(const std::string& path) {
 }  // namespace
 
 HubEnvironment HubEnvironment::of_process() {
-  return {variable("HF_HUB_CACHE"), variable("HF_HOME"), variable("XDG_CACHE_HOME"),
-          variable("HOME")};
+  return {environment("HF_HUB_CACHE"), environment("HF_HOME"), environment("XDG_CACHE_HOME"),
+          environment("HOME")};
 }
 
 std::optional<std::string> HubEnvironment::hub_folder() const {

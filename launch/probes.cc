@@ -24,13 +24,13 @@ constexpr uint64_t kFmaRoundsFirst = 1 << 14;
 constexpr double kFmaRunSeconds = 0.01;
 constexpr size_t kRoundsMin = 3;
 
+}  // namespace
+
 double median(std::vector<double>& values) {
   const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
 }
-
-}  // namespace
 
 uint64_t probe_memory_bytes(uint64_t allowance_bytes) {
   return std::clamp(allowance_bytes / 4, kProbeBytesMin, kProbeBytesMax);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "runtime/base/result.h"
 #include "runtime/device/slab.h"
@@ -12,6 +13,9 @@ namespace switchyard {
 
 struct Kernels;
 class WorkerPool;
+
+// The upper one of an even number; the values change places. At least one.
+double median(std::vector<double>& values);
 
 // Reads memory as fast as the threads of a pool can. Holds its slab, so that a measurement can be
 // repeated beside what is compared with it.

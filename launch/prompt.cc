@@ -14,7 +14,7 @@
 namespace switchyard {
 namespace {
 
-constexpr uint64_t kTextBytesMax = uint64_t{1} << 30;
+constexpr uint64_t kPromptBytesMax = uint64_t{1} << 30;
 constexpr size_t kReadBytes = 1 << 16;
 
 Result<std::string> read_stream(std::istream& in) {
@@ -24,8 +24,8 @@ Result<std::string> read_stream(std::istream& in) {
     text.resize(have + kReadBytes);
     in.read(text.data() + have, kReadBytes);
     text.resize(have + static_cast<size_t>(in.gcount()));
-    if (text.size() > kTextBytesMax) {
-      return fail(Code::kBadData, fmt::format("longer than {} bytes", kTextBytesMax),
+    if (text.size() > kPromptBytesMax) {
+      return fail(Code::kBadData, fmt::format("longer than {} bytes", kPromptBytesMax),
                   "standard input");
     }
   }
@@ -92,7 +92,7 @@ Result<std::string> read_text(const TextOptions& options, Console& console) {
     text = source;
   } else {
     where = source;
-    text = TRY(read_text_input(source, kTextBytesMax));
+    text = TRY(read_text_input(source, kPromptBytesMax));
   }
   TRY_STATUS(check_utf8(text, where));
   return text;

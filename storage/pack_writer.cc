@@ -13,6 +13,7 @@
 #include <set>
 #include <vector>
 
+#include "runtime/base/byte_fields.h"
 #include "runtime/base/check.h"
 #include "runtime/base/hash.h"
 #include "storage/input_file.h"
@@ -30,8 +31,6 @@ std::string journal_of(const std::string& path) { return partial_of(path) + ".jo
 std::string journal_head(const std::string& fingerprint) {
   return fmt::format("switchyard pack journal {}: {}\n", kPackVersion, fingerprint);
 }
-
-uint64_t hash_text(std::string_view text) { return hash_bytes(std::as_bytes(std::span(text))); }
 
 // A line of the journal: the section's index entry in hexadecimal, and a hash by which a line that
 // was cut or overwritten is known.

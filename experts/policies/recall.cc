@@ -10,15 +10,15 @@ namespace switchyard {
 namespace {
 
 // Fitted to one model's trace, looked at on another's; all lie on a plateau.
-constexpr double kFading = 0.9;    // of a layer's part in the likeness, with each layer after it
-constexpr double kSharpness = 12;  // how much more the most alike count
-constexpr uint32_t kSteps = 512;   // in which likeness is told apart
-constexpr double kPatience = 0.7;  // what a use counts less with each token later
-constexpr double kRecalled = 0.6;  // weight of what is recalled …
-constexpr double kLinked = 0.3;    // … and of what followed the same experts, …
-constexpr double kFast = 0.1;      // … beside frequencies over a few tokens …
-constexpr double kSlow = 0.015;    // … and over many
-constexpr double kForeseen = 0.6;  // weight of a use that is foreseen
+constexpr double kRouteFading = 0.9;  // of a layer's part in the likeness, with each layer after it
+constexpr double kSharpness = 12;     // how much more the most alike count
+constexpr uint32_t kSteps = 512;      // in which likeness is told apart
+constexpr double kPatience = 0.7;     // what a use counts less with each token later
+constexpr double kRecalled = 0.6;     // weight of what is recalled …
+constexpr double kLinked = 0.3;       // … and of what followed the same experts, …
+constexpr double kFast = 0.1;         // … beside frequencies over a few tokens …
+constexpr double kSlow = 0.015;       // … and over many
+constexpr double kForeseen = 0.6;     // weight of a use that is foreseen
 constexpr double kForeseenNext = 0.5;  // what a foreseen use counts less in the next step's turn
 constexpr double kLinkPrior = 0.5;     // uses that led nowhere
 
@@ -80,7 +80,7 @@ void RecallPolicy::end_layer() {
   const std::vector<uint32_t>& mine = route(clock_.token);
   if (mine.empty()) return;
   likeness_ = alike_;
-  likeness_max_ = likeness_max_ * kFading + 1;
+  likeness_max_ = likeness_max_ * kRouteFading + 1;
   for (const uint32_t place : mine) {
     taken_[place] = false;
     uses_[place] += 1;
@@ -120,7 +120,7 @@ void RecallPolicy::compare() const {
       link += 1 / (uses_[place] + kLinkPrior);
     }
     double& alike = alike_[slot(token)];
-    alike = likeness_[slot(token)] * kFading;
+    alike = likeness_[slot(token)] * kRouteFading;
     if (same > 0) alike += same / std::sqrt(mine * static_cast<double>(theirs.size()));
     links_[slot(token)] = link / mine;
   }
@@ -128,7 +128,7 @@ void RecallPolicy::compare() const {
 
 // A token that comes so long after an alike one is expected to follow this one as late.
 void RecallPolicy::recall() const {
-  const double scale = kSteps / (likeness_max_ * kFading + 1);
+  const double scale = kSteps / (likeness_max_ * kRouteFading + 1);
   double trail = 0, sum = 0;
   std::array<double, kTokens> trails;
   for (uint32_t token = oldest(); token < clock_.token; ++token) {

@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint64_t kRoutesBytesMax = uint64_t{64} << 20;
 constexpr uint32_t kRequestsMax = 16;
-constexpr uint32_t kTokensMax = 1024;
+constexpr uint32_t kHistoryTokensMax = 1024;
 constexpr uint16_t kNoExpert = UINT16_MAX;  // of a layer that is still to come
 constexpr float kLayerBefore = 0.8F;        // what its likeness counts for
 constexpr float kTokenBefore = 0.98F;       // what its lateness counts for
@@ -20,7 +20,7 @@ uint64_t bytes_per_token(const PredictorShape& shape) {
 
 uint32_t tokens_for(const PredictorShape& shape) {
   const uint64_t fitting = kRoutesBytesMax / bytes_per_token(shape);
-  return static_cast<uint32_t>(std::clamp<uint64_t>(fitting, 1, kTokensMax));
+  return static_cast<uint32_t>(std::clamp<uint64_t>(fitting, 1, kHistoryTokensMax));
 }
 
 uint32_t requests_for(const PredictorShape& shape) {

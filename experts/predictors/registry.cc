@@ -28,13 +28,13 @@ Made linear(const PredictorShape& shape, const std::string& file) {
   return LinearPredictor::open(file, shape);
 }
 
-struct Entry {
+struct PredictorEntry {
   std::string_view name;
   Made (*make)(const PredictorShape& shape, const std::string& file);
 };
 
 using Q = RouterQuery;
-constexpr Entry kPredictors[] = {
+constexpr PredictorEntry kPredictors[] = {
     {"none", [](const PredictorShape&, const std::string&) -> Made { return nullptr; }},
     {"next-layer", asking<Q::kNextLayer>},
     {"next-two", asking<Q::kNextLayer, Q::kNextTwo>},
@@ -54,7 +54,7 @@ constexpr Entry kPredictors[] = {
 
 std::string predictor_names() {
   std::string names;
-  for (const Entry& entry : kPredictors) {
+  for (const PredictorEntry& entry : kPredictors) {
     names += names.empty() ? "" : ", ";
     names += entry.name;
   }
@@ -65,7 +65,7 @@ Result<std::unique_ptr<Predictor>> make_predictor(std::string_view name,
                                                   const PredictorShape& shape) {
   const size_t colon = name.find(':');
   const std::string file(colon == std::string_view::npos ? "" : name.substr(colon + 1));
-  for (const Entry& entry : kPredictors) {
+  for (const PredictorEntry& entry : kPredictors) {
     if (entry.name != name.substr(0, colon)) continue;
     if (!file.empty() && entry.make != linear) {
       return fail(Code::kUsage, fmt::format("the predictor '{}' reads no file", entry.name));

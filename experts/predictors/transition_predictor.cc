@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint64_t kTableBytesMax = uint64_t{64} << 20;
 constexpr uint16_t kTotalMax = 1024;  // then a row is halved: what is old fades
-constexpr float kNewer = 0.05F;       // weight of the latest token in what is usual
+constexpr float kNewerStep = 0.05F;   // weight of the latest token in what is usual
 constexpr float kPrior = 0.25F;       // tokens that what is usual counts for
 
 uint64_t table_bytes(const PredictorShape& shape, uint32_t distances) {
@@ -70,8 +70,8 @@ void TransitionPredictor::observe(uint32_t layer, std::span<const RoutedExpert> 
   const auto usual = std::span(usual_).subspan(size_t{layer} * shape_.experts, shape_.experts);
   for (size_t token = 0; token < tokens_; ++token) {
     const auto to = routed.subspan(token * width, width);
-    for (float& share : usual) share *= 1 - kNewer;
-    for (const RoutedExpert& expert : to) usual[expert.expert] += kNewer;
+    for (float& share : usual) share *= 1 - kNewerStep;
+    for (const RoutedExpert& expert : to) usual[expert.expert] += kNewerStep;
     for (uint32_t distance = 1; distance <= std::min(distances_, layer); ++distance) {
       const Seen* before = seen(layer - distance);
       if (before == nullptr) continue;

@@ -36,7 +36,7 @@
 namespace switchyard {
 namespace {
 
-constexpr uint32_t kContextDefault = 2048;
+constexpr uint32_t kWindowDefault = 2048;
 
 struct EvalOptions {
   std::string model;
@@ -132,7 +132,7 @@ class Evaluation {
 
   Status choose_windows() {
     TRY_STATUS(check_context(options_.context, *source_));
-    const uint32_t context_default = std::min(source_->spec().positions_max, kContextDefault);
+    const uint32_t context_default = std::min(source_->spec().positions_max, kWindowDefault);
     const uint32_t wanted = options_.context.value_or(context_default);
     if (options_.stride.value_or(0) > wanted) {
       return fail(Code::kUsage,

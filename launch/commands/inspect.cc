@@ -113,7 +113,7 @@ struct NamedPart {
   const char* key;
   PartSize ModelParts::*part;
 };
-constexpr NamedPart kParts[] = {
+constexpr NamedPart kNamedParts[] = {
     {"embeddings", "embeddings", &ModelParts::embeddings},
     {"attention", "attention", &ModelParts::attention},
     {"norms", "norms", &ModelParts::norms},
@@ -123,7 +123,7 @@ constexpr NamedPart kParts[] = {
     {"experts", "experts", &ModelParts::experts},
 };
 
-std::string line(const char* name, const std::string& value) {
+std::string fact(const char* name, const std::string& value) {
   return fmt::format("{:<16}{}\n", name, value);
 }
 
@@ -136,12 +136,12 @@ std::string window_text(const Facts& facts) {
 std::string fit_text(const Facts& facts) {
   const Fit& fit = facts.fit;
   std::string text =
-      line("least budget", fmt::format("--memory {} at a context of {}",
+      fact("least budget", fmt::format("--memory {} at a context of {}",
                                        size_option_rounded_up(fit.minimum_bytes), fit.context));
   const std::string budget = format_size(fit.budget_bytes);
-  if (!fit.plan) return text + line("fits", fmt::format("not in {}", budget));
+  if (!fit.plan) return text + fact("fits", fmt::format("not in {}", budget));
   const MemoryPlan& plan = *fit.plan;
-  return text + line("fits", fmt::format("in {}: {} of {} experts ({:.0f} %), {} prompt tokens at "
+  return text + fact("fits", fmt::format("in {}: {} of {} experts ({:.0f} %), {} prompt tokens at "
                                          "once; {} in use",
                                          budget, plan.slots, facts.experts,
                                          100.0 * plan.slots / facts.experts, plan.chunk,
@@ -151,33 +151,33 @@ std::string fit_text(const Facts& facts) {
 std::string text_of(const Facts& facts) {
   const ModelSpec& spec = *facts.spec;
   const AttentionSpec& attention = spec.attention;
-  std::string text = line("model", facts.path);
-  text += line("family", fmt::format("{} ({})", spec.family, facts.kind));
+  std::string text = fact("model", facts.path);
+  text += fact("family", fmt::format("{} ({})", spec.family, facts.kind));
   text +=
-      line("layers", fmt::format("{}, {} of them sparse; hidden {}, vocabulary {}, {} positions",
+      fact("layers", fmt::format("{}, {} of them sparse; hidden {}, vocabulary {}, {} positions",
                                  spec.layers.size(), spec.sparse_layers(), spec.hidden, spec.vocab,
                                  spec.positions_max));
-  text += line("attention",
+  text += fact("attention",
                fmt::format("{} heads over {} KV heads of {}, QK norm {}, RoPE {}{}",
                            attention.heads, attention.kv_heads, attention.head_dim,
                            qk_norm_name(attention.qk_norm), spec.rope.kind, window_text(facts)));
-  text += line("experts", fmt::format("{} a layer, {} wide, top-{}; shared: {}; {}",
+  text += fact("experts", fmt::format("{} a layer, {} wide, top-{}; shared: {}; {}",
                                       spec.moe.experts, spec.moe.intermediate, spec.moe.top_k,
                                       spec.moe.shared_intermediate == 0
                                           ? "none"
                                           : fmt::format("{} wide", spec.moe.shared_intermediate),
                                       facts.dtype));
-  text += line("parameters", fmt::format("{:.4g} million, {:.4g} million used by a token",
+  text += fact("parameters", fmt::format("{:.4g} million, {:.4g} million used by a token",
                                          static_cast<double>(facts.parts.total().parameters) / 1e6,
                                          static_cast<double>(facts.active_parameters) / 1e6));
-  for (const NamedPart& part : kParts) {
+  for (const NamedPart& part : kNamedParts) {
     const uint64_t bytes = (facts.parts.*part.part).bytes;
-    if (bytes > 0) text += line(fmt::format("  {}", part.name).c_str(), format_size(bytes));
+    if (bytes > 0) text += fact(fmt::format("  {}", part.name).c_str(), format_size(bytes));
   }
-  text += line("  in all", format_size(facts.parts.total().bytes));
-  text += line("one expert",
+  text += fact("  in all", format_size(facts.parts.total().bytes));
+  text += fact("one expert",
                fmt::format("{}, {} of them", format_size(facts.expert_bytes), facts.experts));
-  text += line("KV cache", fmt::format("{} a token", format_size(facts.kv_bytes_per_token)));
+  text += fact("KV cache", fmt::format("{} a token", format_size(facts.kv_bytes_per_token)));
   return text + fit_text(facts);
 }
 
@@ -204,7 +204,7 @@ Json json_of(const Facts& facts) {
   const ModelSpec& spec = *facts.spec;
   const AttentionSpec& attention = spec.attention;
   Json bytes;
-  for (const NamedPart& part : kParts) bytes[part.key] = (facts.parts.*part.part).bytes;
+  for (const NamedPart& part : kNamedParts) bytes[part.key] = (facts.parts.*part.part).bytes;
   bytes["total"] = facts.parts.total().bytes;
   return {
       {"path", facts.path},

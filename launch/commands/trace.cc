@@ -34,7 +34,7 @@ struct Seen {
   TraceStats stats;
 };
 
-std::string line(const char* name, const std::string& value) {
+std::string entry(const char* name, const std::string& value) {
   return fmt::format("{:<16}{}\n", name, value);
 }
 
@@ -107,14 +107,14 @@ std::string skew_text(const Seen& seen) {
 }
 
 std::string text_of(const Seen& seen) {
-  std::string text = line("routing trace", printable(seen.file));
-  if (!seen.trace->model.empty()) text += line("model", printable(seen.trace->model));
-  text += line("recorded", counts_text(seen.stats));
-  text += line("experts", experts_text(seen));
-  text += line("popularity", popularity_text(seen.stats));
-  text += line("reuse distance", reuse_text(seen.stats));
-  text += line("working set", working_set_text(seen.stats));
-  return text + line("skew by layer", skew_text(seen));
+  std::string text = entry("routing trace", printable(seen.file));
+  if (!seen.trace->model.empty()) text += entry("model", printable(seen.trace->model));
+  text += entry("recorded", counts_text(seen.stats));
+  text += entry("experts", experts_text(seen));
+  text += entry("popularity", popularity_text(seen.stats));
+  text += entry("reuse distance", reuse_text(seen.stats));
+  text += entry("working set", working_set_text(seen.stats));
+  return text + entry("skew by layer", skew_text(seen));
 }
 
 Json json_of(const Seen& seen) {

@@ -1,7 +1,7 @@
 #include "runtime/base/process.h"
 
+#include <cstdlib>
 #include <fstream>
-#include <string>
 
 namespace switchyard {
 
@@ -14,6 +14,12 @@ uint64_t peak_resident_bytes() {
     status.ignore(1 << 16, '\n');
   }
   return 0;
+}
+
+std::optional<std::string> environment(const char* name) {
+  const char* value = std::getenv(name);
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  return value;
 }
 
 }  // namespace switchyard

@@ -20,7 +20,7 @@ T read(const std::byte* at) {
 float from_bfloat(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
 
 // Denormals included: the exponent is moved by an exact product.
-float from_half(uint16_t half) {
+float half_value(uint16_t half) {
   const uint32_t magnitude = half & 0x7fffu;
   const uint32_t sign = (half & 0x8000u) << 16;
   if (magnitude >= 0x7c00) return std::bit_cast<float>(sign | 0x7f800000u | magnitude << 13);
@@ -35,7 +35,7 @@ float stored_value(DType dtype, const std::byte* at) {
     case DType::kBF16:
       return from_bfloat(read<uint16_t>(at));
     case DType::kF16:
-      return from_half(read<uint16_t>(at));
+      return half_value(read<uint16_t>(at));
   }
   return 0;
 }

@@ -12,7 +12,7 @@ namespace switchyard {
 namespace {
 
 constexpr uint32_t kLayersMax = 1024;
-constexpr uint32_t kPositionsMax = 1u << 20;
+constexpr uint32_t kFamilyPositionsMax = 1u << 20;
 constexpr CountRange kHidden{1, 1u << 17};
 constexpr CountRange kIntermediate{1, 1u << 20};
 constexpr CountRange kVocab{1, 1u << 22};
@@ -59,10 +59,10 @@ Status read_attention(ConfigReader& config, const FamilyDefaults& defaults, Mode
 Status read_positions(ConfigReader& config, const FamilyDefaults& defaults, ModelSpec& spec) {
   const uint32_t positions =
       TRY(config.count_or("max_position_embeddings", kAnyPositive, defaults.positions_max));
-  spec.positions_max = std::min(positions, kPositionsMax);
-  if (positions > kPositionsMax)
+  spec.positions_max = std::min(positions, kFamilyPositionsMax);
+  if (positions > kFamilyPositionsMax)
     spec.warnings.push_back(
-        fmt::format("max_position_embeddings {} is cut to {}", positions, kPositionsMax));
+        fmt::format("max_position_embeddings {} is cut to {}", positions, kFamilyPositionsMax));
   const RopeContext context{spec.attention.head_dim, positions, defaults.rope_theta};
   spec.rope = TRY(read_rope(config, context, spec.warnings));
   return {};

@@ -5,7 +5,7 @@ namespace {
 
 // Without layer_types every other layer has the window, the first one too, below
 // max_window_layers.
-Status read_windows(ConfigReader& config, ModelSpec& spec) {
+Status read_layer_windows(ConfigReader& config, ModelSpec& spec) {
   const uint32_t window = TRY(read_optional_window(config));
   const bool used = TRY(config.flag_or("use_sliding_window", false));
   const uint32_t limit = TRY(config.count_or("max_window_layers", {0, 1u << 30}, 28));
@@ -48,7 +48,7 @@ Result<ModelSpec> describe_qwen2_moe(ConfigReader& config) {
   TRY_STATUS(read_common(config, defaults, spec));
   TRY_STATUS(read_experts(config, defaults, "moe_intermediate_size", spec));
   TRY_STATUS(read_dense_layers(config, spec));
-  TRY_STATUS(read_windows(config, spec));
+  TRY_STATUS(read_layer_windows(config, spec));
   spec.moe.renormalise = TRY(config.flag_or("norm_topk_prob", false));
   spec.moe.shared_intermediate =
       TRY(config.required_count("shared_expert_intermediate_size", {1, 1u << 20}));

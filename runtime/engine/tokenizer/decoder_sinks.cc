@@ -8,8 +8,6 @@
 namespace switchyard {
 namespace {
 
-constexpr std::string_view kReplacement = "\xef\xbf\xbd";
-
 // The value of a token such as <0x0A>, or −1.
 int byte_of(std::string_view token) {
   if (token.size() != 6 || !token.starts_with("<0x") || token.back() != '>') return -1;

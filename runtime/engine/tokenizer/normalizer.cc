@@ -167,9 +167,9 @@ class Strip : public Normalizer {
   bool right_;
 };
 
-using Made = Result<std::unique_ptr<const Normalizer>>;
+using MadeNormalizer = Result<std::unique_ptr<const Normalizer>>;
 
-Made make_step(const std::string& type, Fields& fields) {
+MadeNormalizer make_normalizer_step(const std::string& type, Fields& fields) {
   if (type == "NFC") return std::make_unique<UnicodeForm>(true, false);
   if (type == "NFD") return std::make_unique<UnicodeForm>(false, false);
   if (type == "NFKC") return std::make_unique<UnicodeForm>(true, true);
@@ -201,7 +201,7 @@ Status append_steps(const Json& spec, const std::string& where, Normalizers& out
       TRY_STATUS(append_steps(step, where, out));
     }
   } else {
-    out.push_back(TRY(make_step(type, fields)));
+    out.push_back(TRY(make_normalizer_step(type, fields)));
   }
   return fields.done();
 }

@@ -5,8 +5,6 @@
 namespace switchyard {
 namespace {
 
-constexpr std::string_view kReplacement = "\xef\xbf\xbd";
-
 utf8proc_category_t category(char32_t rune) {
   return utf8proc_category(static_cast<utf8proc_int32_t>(rune));
 }

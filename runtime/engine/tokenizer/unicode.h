@@ -10,6 +10,9 @@
 
 namespace switchyard {
 
+// U+FFFD, for what is no text.
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";
+
 struct Rune {
   char32_t value = 0;
   uint32_t bytes = 0;
