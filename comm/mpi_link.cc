@@ -169,10 +169,11 @@ Result<bool> MpiLink::is_done(Handover& handover) {
   const auto orders = handover.orders();
   if (!orders) return false;
   if (orders->leave) return tl::unexpected(*orders->leave);
-  TRY_STATUS(take_posted(handover, now_seconds()));  // what was posted just before the order
-  if (messages_.in_flight() > 0) {
-    return fail(Code::kUnavailable,
-                fmt::format("left with {} messages in flight", messages_.in_flight()));
+  posted_.clear();
+  handover.take(posted_);  // what was posted just before the order
+  const size_t in_flight = messages_.in_flight() + posted_.size();
+  if (in_flight > 0) {
+    return fail(Code::kUnavailable, fmt::format("left with {} messages in flight", in_flight));
   }
   done_ = true;
   TRY_STATUS(peers_.say_done());

@@ -45,8 +45,12 @@ Result<std::shared_ptr<InputFile>> InputFile::open(const std::string& path) {
 
 Result<std::shared_ptr<InputFile>> InputFile::open_unnamed(const std::string& path,
                                                            std::string called) {
-  auto file = TRY(open(path));
-  file->path_ = std::move(called);
+  auto file = open(path);
+  if (file) {
+    (*file)->path_ = std::move(called);
+  } else {
+    file.error().where = std::move(called);
+  }
   return file;
 }
 

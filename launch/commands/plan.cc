@@ -144,7 +144,8 @@ class Plan {
     const auto planned = Engine::plan(*source_, engine_options_);
     if (planned) return {};
     Error error = planned.error();  // too little memory is told before measuring
-    if (options_.ram && !options_.engine.memory) {
+    const bool of_ram = options_.ram && !options_.engine.memory;
+    if (of_ram && error.code == Code::kNoMemory && error.what.starts_with("--memory")) {
       error.where = "of --ram " + size_option(*options_.ram);
     }
     return tl::unexpected(std::move(error));

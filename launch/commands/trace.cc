@@ -52,13 +52,13 @@ double percent(uint64_t part, uint64_t whole) {
   return whole > 0 ? 100 * static_cast<double>(part) / static_cast<double>(whole) : 0;
 }
 
-std::string counted(uint64_t count, const char* what) {
+std::string amount(uint64_t count, const char* what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
 std::string counts_text(const TraceStats& stats) {
-  return fmt::format("{}, {}, {} and {} generated", counted(stats.requests, "request"),
-                     counted(stats.steps, "step"), counted(stats.prefill_tokens, "prompt token"),
+  return fmt::format("{}, {}, {} and {} generated", amount(stats.requests, "request"),
+                     amount(stats.steps, "step"), amount(stats.prefill_tokens, "prompt token"),
                      stats.decode_tokens);
 }
 
@@ -89,7 +89,7 @@ std::string working_set_text(const TraceStats& stats) {
   std::string text;
   for (const WorkingSet& set : stats.working_sets) {
     text += fmt::format("{}{:.0f} experts in {}", text.empty() ? "" : ", ", set.mean,
-                        counted(set.tokens, "token"));
+                        amount(set.tokens, "token"));
   }
   return text;
 }

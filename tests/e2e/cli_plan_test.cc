@@ -70,6 +70,9 @@ TEST(CliPlan, NamesTheMemoryThatIsTooSmall) {
   const ChildResult child = run_switchyard({"plan", demo(), "--ram", "2MiB"});
   EXPECT_EQ(child.exit_code, 71) << child.err;
   EXPECT_THAT(child.err, HasSubstr("of --ram 2MiB: --memory 1MiB is too small"));
+  const ChildResult other =
+      run_switchyard({"plan", demo(), "--ram", "8GiB", "--predictor", "nope"});
+  EXPECT_EQ(other.err.find("--ram"), std::string::npos) << other.err;
 }
 
 // A device is empty when a run begins: it helps no prompt, and the longer it is used the more.

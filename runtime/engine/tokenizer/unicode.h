@@ -11,7 +11,7 @@
 namespace switchyard {
 
 // U+FFFD, for what is no text.
-constexpr std::string_view kReplacement = "\xef\xbf\xbd";
+inline constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
 struct Rune {
   char32_t value = 0;
