@@ -11,6 +11,8 @@
 
 namespace switchyard {
 
+inline constexpr uint32_t kPromptDefault = 512;  // tokens, where a command is told none
+
 // What one phase took, and what the engine did in it.
 struct Phase {
   double seconds = 0;

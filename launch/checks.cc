@@ -11,6 +11,7 @@
 #include "launch/cgroup.h"
 #include "launch/cpu_limit.h"
 #include "launch/memory_limit.h"
+#include "launch/report_text.h"
 #include "runtime/base/align.h"
 #include "runtime/base/units.h"
 #include "runtime/device/slab.h"
@@ -53,10 +54,6 @@ uint32_t allowed_processors() {
   CPU_ZERO(&set);
   if (::sched_getaffinity(0, sizeof set, &set) != 0) return 0;
   return static_cast<uint32_t>(CPU_COUNT(&set));
-}
-
-std::string counted(int64_t count, const char* what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
 // The alternative in brackets: "always [madvise] never".

@@ -4,14 +4,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "launch/report_text.h"
 #include "runtime/base/units.h"
 
 namespace switchyard {
 namespace {
-
-std::string line(const char* name, const std::string& value) {
-  return fmt::format("{:<16}{}\n", name, value);
-}
 
 std::string difference(double predicted, double measured) {
   return measured > 0 ? fmt::format("{:+.1f} %", 100 * (predicted / measured - 1)) : "";
@@ -61,11 +58,11 @@ Json prediction_json(const Prediction& prediction) {
 std::string prediction_text(const Prediction& prediction) {
   const MemoryPlan& memory = prediction.memory;
   const PredictedRates& rates = prediction.rates;
-  std::string text = line(
+  std::string text = fact_line(
       "memory", fmt::format("{} resident at most, budget {}", format_size(prediction.total_bytes),
                             format_size(memory.budget_bytes)));
   const auto part = [&](const char* name, uint64_t bytes) {
-    if (bytes > 0) text += line(name, format_size(bytes));
+    if (bytes > 0) text += fact_line(name, format_size(bytes));
   };
   part("  dense weights", memory.dense_bytes);
   part("  expert slots", memory.slots_bytes);
@@ -74,19 +71,20 @@ std::string prediction_text(const Prediction& prediction) {
   part("  activations", memory.activation_bytes);
   part("  tables", memory.other_bytes);
   part("  program", prediction.program_bytes);
-  text += line("experts",
-               fmt::format("{}: {} in memory, {} on a device, {} on the drive", prediction.experts,
-                           prediction.slots, prediction.device_slots, prediction.on_drive()));
-  text += line("decode", fmt::format("{:.2f} tok/s, {:.1f} % hits, {} read a token; limited by {}",
-                                     rates.decode, 100 * rates.hit_rate,
-                                     format_size(static_cast<uint64_t>(rates.decode_bytes_read)),
-                                     rates.decode_bottleneck));
+  text += fact_line("experts", fmt::format("{}: {} in memory, {} on a device, {} on the drive",
+                                           prediction.experts, prediction.slots,
+                                           prediction.device_slots, prediction.on_drive()));
   text +=
-      line("prefill", fmt::format("{:.1f} tok/s, first token after {}, chunks of {}; limited by {}",
-                                  rates.prefill, format_seconds(rates.prefill_seconds),
-                                  memory.chunk, rates.prefill_bottleneck));
+      fact_line("decode", fmt::format("{:.2f} tok/s, {:.1f} % hits, {} read a token; limited by {}",
+                                      rates.decode, 100 * rates.hit_rate,
+                                      format_size(static_cast<uint64_t>(rates.decode_bytes_read)),
+                                      rates.decode_bottleneck));
+  text += fact_line(
+      "prefill",
+      fmt::format("{:.1f} tok/s, first token after {}, chunks of {}; limited by {}", rates.prefill,
+                  format_seconds(rates.prefill_seconds), memory.chunk, rates.prefill_bottleneck));
   if (!prediction.one_more_gib) return text;
-  return text + line("one more GiB", more_text(rates, *prediction.one_more_gib));
+  return text + fact_line("one more GiB", more_text(rates, *prediction.one_more_gib));
 }
 
 std::string comparison_text(const Prediction& prediction, const MeasuredRun& measured) {

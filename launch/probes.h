@@ -66,6 +66,7 @@ struct DriveRate {
 };
 
 inline constexpr uint32_t kDriveProbeDepth = 32;
+inline constexpr double kDriveProbeSeconds = 1.0;                     // beside other measurements
 inline constexpr uint64_t kDriveProbeBlockBytes = uint64_t{1} << 20;  // less in small files
 
 // Reads blocks of a file in random order for `seconds` at most. Errors of opening and reading;

@@ -32,7 +32,6 @@
 namespace switchyard {
 namespace {
 
-constexpr uint32_t kPromptDefault = 512;
 constexpr uint32_t kTokensDefault = 64;
 constexpr uint32_t kRepeatDefault = 5;
 constexpr uint32_t kDecodePrompt = 8;  // tokens a decoded sequence begins with
@@ -41,7 +40,6 @@ constexpr uint32_t kWarmTokens = 4;
 constexpr double kProbeSeconds = 0.2;
 constexpr uint64_t kProbeShare = 8;     // of --memory one part at most is the memory test's
 constexpr uint64_t kCachesOfProbe = 4;  // it measures memory when it is so many caches large
-constexpr double kDriveSeconds = 1.0;
 constexpr uint64_t kDriveBlocksMin = 4;
 
 struct BenchOptions {
@@ -276,7 +274,7 @@ class Bench {
     const ExpertSource& experts = source_->experts();
     const auto pieces = experts.pieces(experts.keys().front());
     const double given =
-        TRY(measure_drive_file(pieces.front().file->path(), kDriveSeconds, drive_blocks()))
+        TRY(measure_drive_file(pieces.front().file->path(), kDriveProbeSeconds, drive_blocks()))
             .bytes_per_second;
     const double held_to = engine_options_.drive_bytes_per_second;
     return held_to > 0 ? std::min(given, held_to) : given;

@@ -30,7 +30,7 @@ namespace {
 
 constexpr double kMemorySeconds = 1.0;
 constexpr double kFmaSeconds = 0.5;
-constexpr double kDoctorDriveSeconds = 2.0;
+constexpr double kDriveSeconds = 2.0;
 
 struct DoctorOptions {
   std::string path = ".";
@@ -134,7 +134,7 @@ class Doctor {
   }
 
   void measure_drive_rate() {
-    const auto rate = measure_drive(figures_.drive_path, kDoctorDriveSeconds);
+    const auto rate = measure_drive(figures_.drive_path, kDriveSeconds);
     if (!rate) {
       Check check = failed_check("drive rate", rate.error());
       if (check.mend.empty()) check.mend = "name a folder that can be written, or a large file";

@@ -16,6 +16,7 @@
 #include "launch/model_parts.h"
 #include "launch/model_path.h"
 #include "launch/options.h"
+#include "launch/report_text.h"
 #include "runtime/base/units.h"
 #include "runtime/engine/engine.h"
 #include "runtime/engine/model_source.h"
@@ -123,10 +124,6 @@ constexpr NamedPart kNamedParts[] = {
     {"experts", "experts", &ModelParts::experts},
 };
 
-std::string fact(const char* name, const std::string& value) {
-  return fmt::format("{:<16}{}\n", name, value);
-}
-
 std::string window_text(const Facts& facts) {
   const uint32_t widest = facts.windows.back();
   if (widest == 0) return "";
@@ -135,49 +132,53 @@ std::string window_text(const Facts& facts) {
 
 std::string fit_text(const Facts& facts) {
   const Fit& fit = facts.fit;
-  std::string text =
-      fact("least budget", fmt::format("--memory {} at a context of {}",
-                                       size_option_rounded_up(fit.minimum_bytes), fit.context));
+  std::string text = fact_line("least budget",
+                               fmt::format("--memory {} at a context of {}",
+                                           size_option_rounded_up(fit.minimum_bytes), fit.context));
   const std::string budget = format_size(fit.budget_bytes);
-  if (!fit.plan) return text + fact("fits", fmt::format("not in {}", budget));
+  if (!fit.plan) return text + fact_line("fits", fmt::format("not in {}", budget));
   const MemoryPlan& plan = *fit.plan;
-  return text + fact("fits", fmt::format("in {}: {} of {} experts ({:.0f} %), {} prompt tokens at "
-                                         "once; {} in use",
-                                         budget, plan.slots, facts.experts,
-                                         100.0 * plan.slots / facts.experts, plan.chunk,
-                                         format_size(plan.total_bytes())));
+  return text +
+         fact_line("fits", fmt::format("in {}: {} of {} experts ({:.0f} %), {} prompt tokens at "
+                                       "once; {} in use",
+                                       budget, plan.slots, facts.experts,
+                                       100.0 * plan.slots / facts.experts, plan.chunk,
+                                       format_size(plan.total_bytes())));
 }
 
 std::string text_of(const Facts& facts) {
   const ModelSpec& spec = *facts.spec;
   const AttentionSpec& attention = spec.attention;
-  std::string text = fact("model", facts.path);
-  text += fact("family", fmt::format("{} ({})", spec.family, facts.kind));
+  std::string text = fact_line("model", facts.path);
+  text += fact_line("family", fmt::format("{} ({})", spec.family, facts.kind));
+  text += fact_line("layers",
+                    fmt::format("{}, {} of them sparse; hidden {}, vocabulary {}, {} positions",
+                                spec.layers.size(), spec.sparse_layers(), spec.hidden, spec.vocab,
+                                spec.positions_max));
   text +=
-      fact("layers", fmt::format("{}, {} of them sparse; hidden {}, vocabulary {}, {} positions",
-                                 spec.layers.size(), spec.sparse_layers(), spec.hidden, spec.vocab,
-                                 spec.positions_max));
-  text += fact("attention",
-               fmt::format("{} heads over {} KV heads of {}, QK norm {}, RoPE {}{}",
-                           attention.heads, attention.kv_heads, attention.head_dim,
-                           qk_norm_name(attention.qk_norm), spec.rope.kind, window_text(facts)));
-  text += fact("experts", fmt::format("{} a layer, {} wide, top-{}; shared: {}; {}",
-                                      spec.moe.experts, spec.moe.intermediate, spec.moe.top_k,
-                                      spec.moe.shared_intermediate == 0
-                                          ? "none"
-                                          : fmt::format("{} wide", spec.moe.shared_intermediate),
-                                      facts.dtype));
-  text += fact("parameters", fmt::format("{:.4g} million, {:.4g} million used by a token",
-                                         static_cast<double>(facts.parts.total().parameters) / 1e6,
-                                         static_cast<double>(facts.active_parameters) / 1e6));
+      fact_line("attention",
+                fmt::format("{} heads over {} KV heads of {}, QK norm {}, RoPE {}{}",
+                            attention.heads, attention.kv_heads, attention.head_dim,
+                            qk_norm_name(attention.qk_norm), spec.rope.kind, window_text(facts)));
+  text +=
+      fact_line("experts", fmt::format("{} a layer, {} wide, top-{}; shared: {}; {}",
+                                       spec.moe.experts, spec.moe.intermediate, spec.moe.top_k,
+                                       spec.moe.shared_intermediate == 0
+                                           ? "none"
+                                           : fmt::format("{} wide", spec.moe.shared_intermediate),
+                                       facts.dtype));
+  text +=
+      fact_line("parameters", fmt::format("{:.4g} million, {:.4g} million used by a token",
+                                          static_cast<double>(facts.parts.total().parameters) / 1e6,
+                                          static_cast<double>(facts.active_parameters) / 1e6));
   for (const NamedPart& part : kNamedParts) {
     const uint64_t bytes = (facts.parts.*part.part).bytes;
-    if (bytes > 0) text += fact(fmt::format("  {}", part.name).c_str(), format_size(bytes));
+    if (bytes > 0) text += fact_line(fmt::format("  {}", part.name), format_size(bytes));
   }
-  text += fact("  in all", format_size(facts.parts.total().bytes));
-  text += fact("one expert",
-               fmt::format("{}, {} of them", format_size(facts.expert_bytes), facts.experts));
-  text += fact("KV cache", fmt::format("{} a token", format_size(facts.kv_bytes_per_token)));
+  text += fact_line("  in all", format_size(facts.parts.total().bytes));
+  text += fact_line("one expert",
+                    fmt::format("{}, {} of them", format_size(facts.expert_bytes), facts.experts));
+  text += fact_line("KV cache", fmt::format("{} a token", format_size(facts.kv_bytes_per_token)));
   return text + fit_text(facts);
 }
 

@@ -39,9 +39,7 @@
 namespace switchyard {
 namespace {
 
-constexpr uint32_t kPlanPromptDefault = 512;
 constexpr double kLinkAssumed = 16e9;  // bytes a second to a device that was only described
-constexpr double kPlanDriveSeconds = 1.0;
 
 struct PlanOptions {
   std::string model;
@@ -117,7 +115,7 @@ class Plan {
       return static_cast<uint32_t>(ids.size());
     }
     if (options_.text.given() == 0) {
-      return options_.prompt.value_or(std::min(kPlanPromptDefault, spec.positions_max));
+      return options_.prompt.value_or(std::min(kPromptDefault, spec.positions_max));
     }
     TextIds ids = TRY(TextIds::of_text(options_.text, TRY(load_tokenizer(path_)),
                                        !options_.no_special, spec.vocab, console_));
@@ -184,7 +182,7 @@ class Plan {
   Status measure_drive_of_model() {
     const ExpertSource& experts = source_->experts();
     const auto pieces = experts.pieces(experts.keys().front());
-    const DriveRate rate = TRY(measure_drive_file(pieces.front().file->path(), kPlanDriveSeconds));
+    const DriveRate rate = TRY(measure_drive_file(pieces.front().file->path(), kDriveProbeSeconds));
     figures_.drive_bytes_per_second = rate.bytes_per_second;
     figures_.drive_burst_per_second = rate.burst_per_second;
     figures_.drive_latency_seconds = rate.latency_seconds;

@@ -14,6 +14,7 @@
 #include "launch/html_page.h"
 #include "launch/json_output.h"
 #include "launch/options.h"
+#include "launch/report_text.h"
 #include "runtime/base/file.h"
 #include "runtime/base/units.h"
 
@@ -34,10 +35,6 @@ struct Seen {
   TraceStats stats;
 };
 
-std::string entry(const char* name, const std::string& value) {
-  return fmt::format("{:<16}{}\n", name, value);
-}
-
 // A name out of a file as a terminal may show it.
 std::string printable(std::string text) {
   const bool utf8 = is_utf8(text);
@@ -52,13 +49,9 @@ double percent(uint64_t part, uint64_t whole) {
   return whole > 0 ? 100 * static_cast<double>(part) / static_cast<double>(whole) : 0;
 }
 
-std::string amount(uint64_t count, const char* what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
-}
-
 std::string counts_text(const TraceStats& stats) {
-  return fmt::format("{}, {}, {} and {} generated", amount(stats.requests, "request"),
-                     amount(stats.steps, "step"), amount(stats.prefill_tokens, "prompt token"),
+  return fmt::format("{}, {}, {} and {} generated", counted(stats.requests, "request"),
+                     counted(stats.steps, "step"), counted(stats.prefill_tokens, "prompt token"),
                      stats.decode_tokens);
 }
 
@@ -89,7 +82,7 @@ std::string working_set_text(const TraceStats& stats) {
   std::string text;
   for (const WorkingSet& set : stats.working_sets) {
     text += fmt::format("{}{:.0f} experts in {}", text.empty() ? "" : ", ", set.mean,
-                        amount(set.tokens, "token"));
+                        counted(set.tokens, "token"));
   }
   return text;
 }
@@ -107,14 +100,14 @@ std::string skew_text(const Seen& seen) {
 }
 
 std::string text_of(const Seen& seen) {
-  std::string text = entry("routing trace", printable(seen.file));
-  if (!seen.trace->model.empty()) text += entry("model", printable(seen.trace->model));
-  text += entry("recorded", counts_text(seen.stats));
-  text += entry("experts", experts_text(seen));
-  text += entry("popularity", popularity_text(seen.stats));
-  text += entry("reuse distance", reuse_text(seen.stats));
-  text += entry("working set", working_set_text(seen.stats));
-  return text + entry("skew by layer", skew_text(seen));
+  std::string text = fact_line("routing trace", printable(seen.file));
+  if (!seen.trace->model.empty()) text += fact_line("model", printable(seen.trace->model));
+  text += fact_line("recorded", counts_text(seen.stats));
+  text += fact_line("experts", experts_text(seen));
+  text += fact_line("popularity", popularity_text(seen.stats));
+  text += fact_line("reuse distance", reuse_text(seen.stats));
+  text += fact_line("working set", working_set_text(seen.stats));
+  return text + fact_line("skew by layer", skew_text(seen));
 }
 
 Json json_of(const Seen& seen) {
